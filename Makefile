@@ -1,0 +1,55 @@
+# Everything here works from a fresh clone with make and Python >= 3.11; the environment lives in .venv.
+#   make film    write film.mp4        make test    run the tests
+#   make check   lint, types, layers   make bench   measure speed and memory
+
+PROMPT ?= a golden puppy plays in the snow, close-up
+FILM   ?= film.mp4
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3 ...` chooses another.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: film test check format bench clean
+.DELETE_ON_ERROR:
+
+film: $(VENV)/.film
+	$(BIN)/longtake generate "$(PROMPT)" -o $(FILM)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix src tests bench
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/bench.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Torch goes in first and alone: the pinned build, before anything can ask for another.
+$(VENV)/.torch: constraints.txt
+	@test -n "$(PYTHON)" || { echo "Longtake needs Python 3.11 or newer with venv; pass one: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Setting up $(VENV) with $(PYTHON); the first time takes some minutes."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt torch
+	@touch $@
+
+$(VENV)/.film: $(VENV)/.torch pyproject.toml
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@ $(VENV)/.film
