@@ -1,0 +1,270 @@
+"""Every task of a film as a mask over one window of latents, and windows chained into films of any length.
+
+| task | known |
+|---|---|
+| text_to_video, text_to_picture | nothing |
+| image_to_video | the image slot (position 0) |
+| extend, forward or backward | the last or first latents of a clip |
+| connect, loop | both ends |
+| edit | nothing: starts from the original, noised; windows overlap |
+
+Each task yields `Progress` after every step and a `Chunk` as soon as latents are final, in the order in
+which they are shown, so that decoding can stream and memory does not grow with length (backward extension
+alone must wait for its last window).  Positions restart at 1 in every window.  Latents pass from window
+to window and are never decoded in between.  The network is reached through `Take.denoise` only.
+Axes: latents `b c f h w`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from longtake.diffusion.sample import DenoiseAt, Known, Limits, Start, sample
+
+
+@dataclass(frozen=True)
+class Take:
+    """How to make latents: the denoiser (which holds the caption), the noise, and the shape of a window.
+
+    denoise: (x_s, sigma, positions) -> x0, from `sample.predictor`.
+    generator: a CPU generator; its seed decides everything random.
+    window: latent frames the network was trained on, without the image slot.
+    keep, sink: latents known in the next window: the most recent ones, and the first ones of the shot.
+    history_sigma: noise level at which the latents kept are shown to the network.
+    tolerance: how far channel statistics may leave those of the first window (see `Limits`); None: no limit.
+    """
+
+    denoise: DenoiseAt
+    generator: torch.Generator
+    steps: int = 8
+    shift: float = 2.5
+    window: int = 12
+    keep: int = 6
+    sink: int = 0
+    history_sigma: float = 0.1
+    tolerance: float | None = 0.15
+
+    def __post_init__(self) -> None:
+        if self.keep < 1 or self.sink < 0 or self.keep + self.sink >= self.window:
+            raise ValueError(
+                f"keep {self.keep} + sink {self.sink} must be less than the window, {self.window}"
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step is done. `latents` are the present estimate of the frames being made, for a preview."""
+
+    step: int
+    steps: int
+    made: int  # latent frames final before this window
+    wanted: int  # latent frames in the whole task
+    latents: Tensor
+
+    @property
+    def fraction(self) -> float:
+        """Share of the task that is done, 0..1."""
+        return (self.made + self.latents.shape[2] * self.step / self.steps) / self.wanted
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Final latents, the next ones in the order in which they are shown."""
+
+    latents: Tensor
+
+
+Event = Progress | Chunk
+
+
+def text_to_video(take: Take, frame: tuple[int, int, int, int], frames: int) -> Iterator[Event]:
+    """`frames` latent frames of shape `frame` (b, c, h, w) from the caption alone."""
+    _check_frames(frames)
+    yield from _open(take, _blank(frame, take.window), frames, slots=0)
+
+
+def text_to_picture(take: Take, frame: tuple[int, int, int, int]) -> Iterator[Event]:
+    """One latent of shape `frame` (b, c, h, w) in the image slot, from the caption alone."""
+    mask = torch.ones(1, dtype=torch.bool)
+    window = _Window(_blank(frame, 1), known=~mask, target=mask, made=0, wanted=1, first_position=0)
+    yield Chunk((yield from window.make(take)))
+
+
+def image_to_video(take: Take, still: Tensor, frames: int) -> Iterator[Event]:
+    """`frames` latent frames that follow a still (its latent, b c 1 h w), which is not part of the result."""
+    _check_frames(frames)
+    still = _clip(still)
+    if still.shape[2] != 1:
+        raise ValueError(f"the still must be one latent frame; got {still.shape[2]}")
+    yield from _open(take, _padded(still, 1 + take.window), frames, slots=1)
+
+
+def extend(take: Take, clip: Tensor, frames: int, backward: bool = False) -> Iterator[Event]:
+    """The `frames` latent frames after a clip (b c f h w), or before it with `backward`, without the clip."""
+    _check_frames(frames)
+    yield from _continue(take, _clip(clip), frames, made=0, backward=backward)
+
+
+def connect(take: Take, first: Tensor, last: Tensor, frames: int = 4) -> Iterator[Event]:
+    """The `frames` latent frames that lead from the end of clip `first` to the beginning of clip `last`."""
+    first, last = _clip(first), _clip(last)
+    if not 1 <= frames <= take.window - 2:
+        raise ValueError(
+            f"a bridge has 1 to {take.window - 2} latent frames, got {frames}; for more, extend `first` too"
+        )
+    room = take.window - frames
+    before = min(first.shape[2], max((room + 1) // 2, room - last.shape[2]))
+    after = min(last.shape[2], room - before)
+    given = torch.cat(
+        [_padded(first[:, :, first.shape[2] - before :], before + frames), last[:, :, :after]], 2
+    )
+    target = _span(given.shape[2], before, before + frames)
+    window = _Window(given, known=~target, target=target, made=0, wanted=frames)
+    yield Chunk((yield from window.make(take)))
+
+
+def loop(take: Take, clip: Tensor, frames: int = 4) -> Iterator[Event]:
+    """The `frames` latent frames that lead from the end of a clip back to its beginning."""
+    yield from connect(take, clip, clip, frames)
+
+
+def edit(take: Take, clip: Tensor, strength: float = 0.6, overlap: int = 4) -> Iterator[Event]:
+    """A clip made again from itself noised to `strength`: as many latent frames, the caption of `take`."""
+    clip = _clip(clip)
+    if not 0 <= overlap < take.window:
+        raise ValueError(f"the overlap must be 0 to {take.window - 1} latent frames; got {overlap}")
+    wanted = clip.shape[2]
+    size = min(take.window, wanted)
+    edited = clip[:, :, :0]  # the latest edited frames, as many as a window can overlap
+    made = 0
+    while made < wanted:
+        begin = 0 if made == 0 else min(made - overlap, wanted - size)
+        original = clip[:, :, begin : begin + size]
+        shared = made - begin
+        given = torch.cat([edited[:, :, edited.shape[2] - shared :], original[:, :, shared:]], 2)
+        known = _span(size, 0, shared)
+        start = Start(original, strength)
+        window = _Window(given, known, ~known, made, wanted, sigma=take.history_sigma, start=start)
+        fresh = yield from window.make(take)
+        yield Chunk(fresh)
+        edited = torch.cat([edited, fresh], 2)[:, :, -take.window :]
+        made += fresh.shape[2]
+
+
+def collect(events: Iterable[Event]) -> Tensor:
+    """Run a task to its end and return all its latents (b c f h w)."""
+    return torch.cat([event.latents for event in events if isinstance(event, Chunk)], 2)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One window to sample: `given` latents where `known`, and the `target` frames to return."""
+
+    given: Tensor  # b c f h w
+    known: Tensor  # f bool
+    target: Tensor  # f bool
+    made: int
+    wanted: int
+    first_position: int = 1
+    sigma: float = 0.0
+    start: Start | None = None
+    limits: Limits | None = None
+
+    def make(self, take: Take) -> Generator[Progress, None, Tensor]:
+        """Sample; yields progress and returns the target frames."""
+        known = Known(self.given, self.known, self.sigma) if bool(self.known.any()) else None
+        first = self.first_position
+        positions = torch.arange(first, first + self.given.shape[2])
+        latents = self.given
+        for step in sample(
+            lambda x, sigma: take.denoise(x, sigma, positions),
+            tuple(self.given.shape),
+            take.generator,
+            known=known,
+            start=self.start,
+            limits=self.limits,
+            steps=take.steps,
+            shift=take.shift,
+        ):
+            latents = step.latents[:, :, self.target]
+            yield Progress(step.index, step.total, self.made, self.wanted, latents)
+        return latents
+
+
+def _open(take: Take, given: Tensor, wanted: int, slots: int) -> Iterator[Event]:
+    """The first window of a film, known only in its image slot if it has one, and the windows after it."""
+    known = _span(given.shape[2], 0, slots)
+    target = _span(given.shape[2], slots, slots + min(wanted, take.window))
+    opening = yield from _Window(given, known, target, 0, wanted, first_position=1 - slots).make(take)
+    yield Chunk(opening)
+    yield from _continue(take, opening, wanted, made=opening.shape[2])
+
+
+def _continue(take: Take, clip: Tensor, wanted: int, made: int, backward: bool = False) -> Iterator[Event]:
+    """Go on from `clip` window by window until `made` has grown to `wanted`.
+
+    Backward is the same walk over a mirrored time axis; each window is mirrored back before it is sampled.
+    The window stays full at the end, by keeping more of the past, since that is what the network knows.
+    """
+    clip = clip.flip(2) if backward else clip
+    limits = None if take.tolerance is None else Limits.of(clip, take.tolerance)
+    opening, recent, seen = clip[:, :, : take.sink], clip[:, :, -take.window :], clip.shape[2]
+    held_back: list[Tensor] = []
+    while made < wanted:
+        fresh = min(wanted - made, take.window - min(seen, take.keep + take.sink))
+        past = _past(opening, recent, seen, size=min(seen, take.window - fresh))
+        given = _padded(past, take.window)
+        known = _span(take.window, 0, past.shape[2])
+        target = _span(take.window, past.shape[2], past.shape[2] + fresh)
+        if backward:
+            given, known, target = given.flip(2), known.flip(0), target.flip(0)
+        window = _Window(given, known, target, made, wanted, sigma=take.history_sigma, limits=limits)
+        latents = yield from window.make(take)
+        if backward:
+            held_back.insert(0, latents)
+        else:
+            yield Chunk(latents)
+        walked = latents.flip(2) if backward else latents
+        recent = torch.cat([recent, walked], 2)[:, :, -take.window :]
+        made, seen = made + fresh, seen + fresh
+    yield from map(Chunk, held_back)
+
+
+def _past(opening: Tensor, recent: Tensor, seen: int, size: int) -> Tensor:
+    """The `size` latents to remember out of `seen`: all of it if it fits, else the opening and the end."""
+    sink = 0 if seen <= size else opening.shape[2]
+    return torch.cat([opening[:, :, :sink], recent[:, :, recent.shape[2] - (size - sink) :]], 2)
+
+
+def _span(length: int, begin: int, end: int) -> Tensor:
+    """A mask over `length` frames that is true from `begin` up to `end`."""
+    index = torch.arange(length)
+    return (begin <= index) & (index < end)
+
+
+def _blank(frame: tuple[int, int, int, int], frames: int) -> Tensor:
+    """Latents of which nothing is known, for frames of shape (b, c, h, w)."""
+    batch, channels, height, width = frame
+    return torch.zeros(batch, channels, frames, height, width)
+
+
+def _padded(latents: Tensor, frames: int) -> Tensor:
+    """These latents followed by as many unknown ones as make up `frames`."""
+    batch, channels, present, height, width = latents.shape
+    return torch.cat([latents, _blank((batch, channels, height, width), frames - present)], 2)
+
+
+def _clip(latents: Tensor) -> Tensor:
+    """A user's latents as the sampler wants them: float32 on the CPU, at least one frame."""
+    if latents.ndim != 5 or latents.shape[2] < 1:
+        raise ValueError(f"a clip is b c f h w with at least one frame; got shape {list(latents.shape)}")
+    return latents.float().cpu()
+
+
+def _check_frames(frames: int) -> None:
+    if frames < 1:
+        raise ValueError(f"at least one latent frame must be asked for; got {frames}")

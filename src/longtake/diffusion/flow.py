@@ -1,0 +1,158 @@
+"""The one noise process: sampler and trainer both take it from here and nowhere else.
+
+Rectified flow between data and unit Gaussian noise, with a noise level of its own for every latent frame
+(diffusion forcing, Chen et al. 2024, arXiv:2407.01392):
+
+    x_s = (1 - s) x + s eps          s = sigma: 0 is clean, 1 is pure noise
+    v   = d x_s / d s = eps - x      so a step from s to s' is  x_s' = x_s + (s' - s) v
+
+Knows nothing of networks, text or tasks.  Axes: latents `b c f h w`, noise levels `b f`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+
+Prediction = Literal["v", "x0"]
+
+KNOWN, INDEPENDENT, STAIRCASE = 1, 2, 3  # pattern 0: one level for all frames
+PATTERN_SHARES = (0.35, 0.30, 0.20, 0.15)
+KNOWN_SHARES = (0.45, 0.20, 0.20, 0.15)  # prefix, suffix, both ends, random frames
+SLOT_KNOWN_SHARE = 0.75  # how often an image slot is given rather than made
+HISTORY_SIGMA = 0.15  # half of the known frames are clean, the others noised up to this
+LOGIT_STD = 1.2
+
+
+def shifted(u: Tensor, shift: float) -> Tensor:
+    """Move noise levels in [0, 1] towards noise: k u / (1 + (k - 1) u) (Esser et al. 2024, eq. 23)."""
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def schedule(steps: int, shift: float = 2.5, start: float = 1.0) -> Tensor:
+    """The `steps + 1` falling noise levels of a run, from `start` (1 is pure noise) to exactly 0."""
+    if steps < 1 or shift <= 0 or not 0 < start <= 1:
+        raise ValueError(
+            f"a schedule needs steps >= 1, shift > 0, 0 < start <= 1; got {steps}, {shift}, {start}"
+        )
+    first = start / (shift - (shift - 1) * start)  # where `shifted` takes the value `start`
+    levels = shifted(torch.linspace(1, 0, steps + 1) * first, shift)
+    levels[0] = start
+    return levels
+
+
+def over_latents(sigma: Tensor) -> Tensor:
+    """Shape noise levels per frame so that they broadcast over latents."""
+    return rearrange(sigma, "b f -> b 1 f 1 1")
+
+
+def add_noise(x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Clean latents and unit noise (both b c f h w) at `sigma` (b f) -> x_s."""
+    s = over_latents(sigma)
+    return (1 - s) * x + s * noise
+
+
+def target(x: Tensor, noise: Tensor, prediction: Prediction) -> Tensor:
+    """What a network of this prediction type should answer."""
+    return x if prediction == "x0" else noise - x
+
+
+def to_x0(output: Tensor, x_s: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
+    """Network output -> estimate of the clean latents."""
+    return output if prediction == "x0" else x_s - over_latents(sigma) * output
+
+
+def to_velocity(output: Tensor, x_s: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
+    """Network output -> velocity.  From x0 it is (x_s - x0) / s, and 0 on clean frames, which stay."""
+    if prediction == "v":
+        return output
+    s = over_latents(sigma)
+    return torch.where(s > 0, (x_s - output) / s.clamp(min=1e-6), 0.0)
+
+
+def step(x_s: Tensor, velocity: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    """One Euler step from noise levels `sigma` to `sigma_next` (both b f)."""
+    return x_s + over_latents(sigma_next - sigma) * velocity
+
+
+def loss_weight(sigma: Tensor) -> Tensor:
+    """Weight of the squared error of x0: a ramp that favours clean frames (Dreamer 4, Hafner et al. 2025)."""
+    return 0.9 * (1 - sigma) + 0.1
+
+
+def loss(x0: Tensor, x: Tensor, sigma: Tensor, carries_loss: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Ramp-weighted squared error of the estimate `x0` against `x`, averaged over frames that carry loss.
+
+    `sigma` and the boolean `carries_loss` are b f; `weight` (b f h w, mean about 1) may favour subjects.
+    Returns a scalar in float32; 0 where no frame carries loss.
+    """
+    error = reduce((x0.float() - x.float()).square(), "b c f h w -> b f h w", "mean")
+    if weight is not None:
+        error = error * weight
+    per_frame = reduce(error, "b f h w -> b f", "mean") * loss_weight(sigma)
+    return (per_frame * carries_loss).sum() / carries_loss.sum().clamp(min=1)
+
+
+def draw_sigmas(
+    batch: int, frames: int, generator: torch.Generator, shift: float = 2.5, slot: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Noise levels for a training batch -> (sigma, carries_loss), both b f, on the generator's device.
+
+    One sequence in each pattern of `PATTERN_SHARES`: one level for all frames; a known set at (nearly) no
+    noise; independent levels; a staircase rising in time.  Clean frames carry no loss.  With `slot`, frame 0
+    is an image slot: usually known, otherwise made together with the clip, which takes its pattern alone.
+    """
+    device = generator.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device)
+
+    logits = LOGIT_STD * torch.randn(batch, 1, generator=generator, device=device)
+    sigma = shifted(logits.sigmoid(), shift).expand(batch, frames)
+    if frames == 1:
+        return sigma.clone(), torch.ones_like(sigma, dtype=torch.bool)
+
+    first, clip = (1, frames - 1) if slot else (0, frames)
+    pattern = _choose(PATTERN_SHARES, batch, generator)
+    middle, rise = 1.6 * uniform(batch, 1) - 0.3, 1 + 2 * uniform(batch, 1)
+    staircase = (middle + rise * (torch.linspace(0, 1, clip, device=device) - 0.5)).clamp(0, 1)
+    of_clip = torch.where(pattern == INDEPENDENT, uniform(batch, clip), sigma[:, first:])
+    of_clip = torch.where((pattern == STAIRCASE) & (clip > 1), staircase, of_clip)
+    sigma = torch.cat([sigma[:, :first], of_clip], 1)
+
+    known = _known_sets(batch, clip, generator) & (pattern == KNOWN)
+    if slot:
+        known = torch.cat([uniform(batch, 1) < SLOT_KNOWN_SHARE, known], 1)
+    history = HISTORY_SIGMA * uniform(batch, 1) * (uniform(batch, 1) < 0.5)
+    sigma = torch.where(known, history, sigma)
+    return sigma, ~known & (sigma > 0)
+
+
+def _choose(shares: tuple[float, ...], batch: int, generator: torch.Generator) -> Tensor:
+    """An index for every sample, drawn with these probabilities.  -> b 1"""
+    draw = torch.rand(batch, 1, generator=generator, device=generator.device)
+    edges = torch.tensor(shares, device=generator.device).cumsum(0)[:-1]
+    return torch.bucketize(draw, edges, right=True)
+
+
+def _known_sets(batch: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Which frames are given: at least one is left to make; none in a clip of one frame.  -> b f bool"""
+    device = generator.device
+    index = torch.arange(frames, device=device)
+    count = torch.randint(1, max(frames, 2), (batch, 1), generator=generator, device=device)
+    count = count.clamp(max=frames - 1)
+    order = torch.rand(batch, frames, generator=generator, device=device).argsort(1)
+    head = (count + 1) // 2
+    sets = torch.stack(
+        [
+            index < count,
+            index >= frames - count,
+            (index < head) | (index >= frames - (count - head)),
+            order < count,
+        ]
+    )  # kind b f
+    kind = _choose(KNOWN_SHARES, batch, generator)
+    return sets.gather(0, kind.expand(batch, frames)[None])[0]

@@ -1,0 +1,293 @@
+"""The diffusion transformer: Wan's layout (Wan Team 2025, arXiv:2503.20314) with diffusers' parameter names.
+
+A state dict of diffusers' `WanTransformer3DModel` (text to video) loads strictly; the source of every detail
+is its `transformer_wan.py`. One difference in the interface: the timestep is a value for each latent FRAME,
+kept as b f 6 d and broadcast over that frame's tokens. Equal values give Wan 2.1, a zero on known frames is
+Wan2.2-TI2V's per-token timestep.
+
+Norms and modulation are computed in float32, products in the dtype of the weights or of autocast; the stream
+between blocks has the dtype of the patch embedding's output.
+Axes: latents b c f h w, tokens b f n d (n of a frame), heads b k l d, text b l d.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from longtake.model.presets import DiTConfig
+
+
+class Rotation(NamedTuple):
+    """Rotary embedding of l tokens: `x cos + (x turn) sin`; `turn` turns each pair of channels by 90 degrees.
+
+    That is a product with a matrix of 0 and +-1: exact, and twice as fast on CPU as taking every
+    second channel.
+    """
+
+    cos: Tensor  # l 1 d
+    sin: Tensor
+    turn: Tensor  # d d
+
+
+EXPLICIT_SCORES = 2**24
+"""On CPU, score matrices up to this size are written out: 1.4 times as fast as fused attention."""
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Root mean square norm over the last axis, in float32."""
+    x = x.float()
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight.float()
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Layer norm in float32, whatever the dtype of input and weights."""
+    weight = None if norm.weight is None else norm.weight.float()
+    bias = None if norm.bias is None else norm.bias.float()
+    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps)
+
+
+def rotary_embedding(positions: Tensor, height: int, width: int, head_dim: int, theta: float) -> Rotation:
+    """Rotary embedding over (t, h, w); rows and columns get 2 (d // 6) of the d channels each, time the rest.
+
+    Pairs are interleaved. Angles in float64, since positions in time have no bound, tables in float32.
+    """
+    side = 2 * (head_dim // 6)
+    device = positions.device
+    exact = torch.float32 if device.type == "mps" else torch.float64
+
+    def axis(place: Tensor, dim: int) -> Tensor:
+        rates = theta ** -(torch.arange(0, dim, 2, device=device, dtype=exact) / dim)
+        return place.to(exact)[:, None] * rates
+
+    t = axis(positions, head_dim - 2 * side)
+    y = axis(torch.arange(height, device=device), side)
+    x = axis(torch.arange(width, device=device), side)
+    f = len(positions)
+    angles = torch.cat(
+        [
+            repeat(t, "f d -> (f h w) d", h=height, w=width),
+            repeat(y, "h d -> (f h w) d", f=f, w=width),
+            repeat(x, "w d -> (f h w) d", f=f, h=height),
+        ],
+        dim=-1,
+    )
+    angles = repeat(angles, "l d -> l 1 (d two)", two=2)
+    first = torch.arange(0, head_dim, 2, device=device)
+    turn = torch.zeros(head_dim, head_dim, device=device)
+    turn[first, first + 1], turn[first + 1, first] = 1, -1  # (a, b) -> (-b, a)
+    return Rotation(angles.cos().float(), angles.sin().float(), turn)
+
+
+def rotate(x: Tensor, rotation: Rotation, dtype: torch.dtype) -> Tensor:
+    """Turn the pairs of channels of x (b l k d, float32) by the angles of each token, answer in `dtype`."""
+    turned = torch.matmul(x.to(dtype), rotation.turn.to(dtype))
+    return (x * rotation.cos + turned * rotation.sin).to(dtype)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention of q (b k l d) over k and v; `mask` is boolean, l by l, true where a query may look."""
+    if q.device.type != "cpu" or q.shape[-2] * k.shape[-2] > EXPLICIT_SCORES:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2)).float()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.matmul(torch.softmax(scores, dim=-1).to(v.dtype), v)
+
+
+class Attention(nn.Module):
+    """Self- or cross-attention; queries and keys are normalised over the full width, before heads split."""
+
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads, self.eps = heads, eps
+        self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
+        self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=eps), nn.RMSNorm(dim, eps=eps)
+
+    def forward(
+        self, x: Tensor, context: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Tokens x and context (both b l d) -> b l d."""
+        q = rearrange(
+            rms_norm(self.to_q(x), self.norm_q.weight, self.eps), "b l (k d) -> b l k d", k=self.heads
+        )
+        k = rearrange(
+            rms_norm(self.to_k(context), self.norm_k.weight, self.eps), "b l (k d) -> b l k d", k=self.heads
+        )
+        v = rearrange(self.to_v(context), "b l (k d) -> b k l d", k=self.heads)
+        if rotation is not None:
+            q, k = rotate(q, rotation, v.dtype), rotate(k, rotation, v.dtype)
+        q, k = (rearrange(y.to(v.dtype), "b l k d -> b k l d") for y in (q, k))
+        out: Tensor = self.to_out[0](rearrange(attend(q, k, v, mask), "b k l d -> b l (k d)"))
+        return out
+
+
+class Gelu(nn.Module):
+    """Linear, then GELU in its tanh form; named as diffusers names it."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.proj(x), approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(Gelu(dim, inner), nn.Identity(), nn.Linear(inner, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x)
+        return out
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward, both modulated by the timestep; between them attention to the text."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim, eps = config.dim, config.eps
+        self.norm1 = nn.LayerNorm(dim, eps, elementwise_affine=False)
+        self.attn1 = Attention(dim, config.heads, eps)
+        self.attn2 = Attention(dim, config.heads, eps)
+        self.norm2 = nn.LayerNorm(dim, eps)  # before attn2
+        self.ffn = FeedForward(dim, config.ffn)
+        self.norm3 = nn.LayerNorm(dim, eps, elementwise_affine=False)  # before ffn
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
+
+    def forward(
+        self, x: Tensor, time: Tensor, text: Tensor, rotation: Rotation, mask: Tensor | None
+    ) -> Tensor:
+        """Tokens b f n d, time b f 6 d (float32), text b l d -> b f n d."""
+        f, dtype = x.shape[1], x.dtype
+        modulation = (time + self.scale_shift_table.float())[..., None, :]  # b f 6 1 d
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unbind(2)
+
+        y = (layer_norm(x, self.norm1) * (1 + scale) + shift).to(dtype)
+        y = rearrange(y, "b f n d -> b (f n) d")
+        y = rearrange(self.attn1(y, y, rotation, mask), "b (f n) d -> b f n d", f=f)
+        x = (x.float() + y * gate).to(dtype)
+
+        y = rearrange(layer_norm(x, self.norm2).to(dtype), "b f n d -> b (f n) d")
+        x = x + rearrange(self.attn2(y, text), "b (f n) d -> b f n d", f=f).to(dtype)
+
+        y = (layer_norm(x, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
+        out: Tensor = (x.float() + self.ffn(y) * ffn_gate).to(dtype)
+        return out
+
+
+class TwoLinears(nn.Module):
+    """linear_1, an activation, linear_2: diffusers' names for the embedders of time and text."""
+
+    def __init__(self, width: int, dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.linear_1, self.activation, self.linear_2 = nn.Linear(width, dim), activation, nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear_2(self.activation(self.linear_1(x)))
+        return out
+
+
+class ConditionEmbedder(nn.Module):
+    """Timesteps and text, brought to the width of the model."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.freq_dim = config.freq_dim
+        self.time_embedder = TwoLinears(config.freq_dim, config.dim, nn.SiLU())
+        self.time_proj = nn.Linear(config.dim, 6 * config.dim)
+        self.text_embedder = TwoLinears(config.text_dim, config.dim, nn.GELU(approximate="tanh"))
+
+    def forward(self, timestep: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Timestep b f in 0..1000, text b l d -> (time b f d, modulation b f 6 d, text b l d)."""
+        with torch.autocast(timestep.device.type, enabled=False):  # few values, on which everything hangs
+            waves = sinusoid(timestep, self.freq_dim).to(self.time_proj.weight.dtype)
+            time = self.time_embedder(waves)
+            modulation = rearrange(self.time_proj(F.silu(time)), "b f (six d) -> b f six d", six=6)
+        return time.float(), modulation.float(), self.text_embedder(text)
+
+
+def sinusoid(timestep: Tensor, dim: int) -> Tensor:
+    """Timesteps (any shape) -> cos and sin at dim/2 rates from 1 down to nearly 1e-4, in a last axis."""
+    rates = torch.exp(
+        -math.log(10_000.0) * torch.arange(dim // 2, device=timestep.device, dtype=torch.float32) / (dim // 2)
+    )
+    angles = timestep.float()[..., None] * rates
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class DiT(nn.Module):
+    """Noisy latents, noise levels and a text -> what `config.prediction` says, for all frames at once."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embedding = nn.Conv3d(config.in_channels, config.dim, config.patch, config.patch)
+        self.condition_embedder = ConditionEmbedder(config)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
+        self.norm_out = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
+        self.proj_out = nn.Linear(config.dim, config.out_channels * math.prod(config.patch))
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, config.dim) / math.sqrt(config.dim))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As Wan does (`wan/modules/model.py`): Xavier, small embedders, and an output of zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
+        for embedder in (self.condition_embedder.time_embedder, self.condition_embedder.text_embedder):
+            nn.init.normal_(embedder.linear_1.weight, std=0.02)
+            nn.init.normal_(embedder.linear_2.weight, std=0.02)
+        nn.init.zeros_(self.proj_out.weight)
+
+    def forward(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        positions: Tensor | None = None,
+        causal_block: int | None = None,
+    ) -> Tensor:
+        """Latents b c f h w, timestep b f in 0..1000 (1000 sigma), text b l d (zeros past its end).
+
+        `positions` (int, f) places the frames in time, 0, 1, 2 ... by default. With `causal_block`, a frame
+        attends only to its own and earlier blocks of that many frames. Returns b c f h w.
+        Raises ValueError when height or width is not a multiple of the patch.
+        """
+        frames, rows, columns = x.shape[2:]
+        _, p, q = self.config.patch
+        if rows % p or columns % q:
+            raise ValueError(f"latents of {rows}x{columns} cells do not divide into patches of {p}x{q}")
+        h, w = rows // p, columns // q
+        if positions is None:
+            positions = torch.arange(frames, device=x.device)
+        rotation = rotary_embedding(positions, h, w, self.config.head_dim, self.config.rope_theta)
+        mask = None if causal_block is None else block_causal(frames, h * w, causal_block, x.device)
+
+        patches = rearrange(x, "b c f (h p) (w q) -> b f (h w) (c p q)", p=p, q=q)
+        weight = self.patch_embedding.weight.flatten(1)  # the convolution is a product over patches
+        tokens = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
+        time, modulation, words = self.condition_embedder(timestep, text.to(weight.dtype))
+        for block in self.blocks:
+            tokens = block(tokens, modulation, words, rotation, mask)
+
+        shift, scale = (time[:, :, None] + self.scale_shift_table.float())[..., None, :].unbind(2)  # b f 1 d
+        tokens = (layer_norm(tokens, self.norm_out) * (1 + scale) + shift).to(tokens.dtype)
+        out: Tensor = self.proj_out(tokens)
+        return rearrange(out, "b f (h w) (p q c) -> b c f (h p) (w q)", h=h, w=w, p=p, q=q)
+
+
+def block_causal(frames: int, tokens: int, block: int, device: torch.device) -> Tensor:
+    """Boolean l by l, true where the key's block of frames is not later than the query's."""
+    of_token = repeat(torch.arange(frames, device=device) // block, "f -> (f n)", n=tokens)
+    return of_token[:, None] >= of_token[None, :]

@@ -1,0 +1,233 @@
+"""Every architecture in numbers: frozen configs, the presets made of them, and what a preset would cost.
+
+A config travels in the header of its weights (see checkpoint.py), so a file explains itself. Nothing here
+imports torch before `dry_run` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from longtake.errors import RequestError, WeightsError
+
+CONFIG_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The diffusion transformer; with Wan's numbers it is Wan's text-to-video transformer."""
+
+    dim: int
+    layers: int
+    heads: int
+    ffn: int
+    in_channels: int
+    out_channels: int
+    text_dim: int
+    patch: tuple[int, int, int] = (1, 2, 2)
+    """Latent cells of one token over (f, h, w); the first is always 1: a token belongs to one frame."""
+    freq_dim: int = 256
+    """Width of the sinusoidal embedding of the timestep."""
+    eps: float = 1e-6
+    prediction: Literal["v", "x0"] = "v"
+    """What the network answers: the velocity (Wan) or the clean latents."""
+    rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads or self.head_dim % 2:
+            raise ValueError(f"dim {self.dim} must split into {self.heads} heads of even width")
+        if self.patch[0] != 1:
+            raise ValueError(f"the temporal patch must be 1, a token belongs to one frame; got {self.patch}")
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The autoencoder: `group` frames at encoder size become one latent frame of 1/stride the side."""
+
+    z: int
+    """Latent channels."""
+    encoder_widths: tuple[int, ...]
+    """Channels at 1/2, 1/4, ... 1/stride of the encoder size: log2(stride) of them."""
+    decoder_widths: tuple[int, ...]
+    """Channels at 1/stride, 2/stride, 4/stride ... of the encoder size; PixelShuffle makes up the rest."""
+    group: int = 4
+    """Frames in one latent frame; no latent sees a frame outside its group."""
+    stride: int = 16
+    upscale: int = 2
+    """The decoder answers at this multiple of the size that the encoder reads."""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """Statistics of the raw latents over training data, one a channel; empty means 0 and 1 (not measured)."""
+
+    def __post_init__(self) -> None:
+        if self.stride != 2 ** len(self.encoder_widths):
+            raise ValueError(
+                f"stride {self.stride} needs log2(stride) encoder widths, got {self.encoder_widths}"
+            )
+        if not 1 <= len(self.decoder_widths) <= len(self.encoder_widths):
+            raise ValueError(f"1 to {len(self.encoder_widths)} decoder widths, got {self.decoder_widths}")
+        if len(self.mean) not in (0, self.z) or len(self.std) != len(self.mean):
+            raise ValueError(f"mean and std must hold one value for each of {self.z} channels, or none")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text encoder and the length of its input."""
+
+    vocab: int
+    dim: int
+    layers: int
+    heads: int
+    length: int = 64
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Three networks that fit together, and the films they were made for."""
+
+    dit: DiTConfig
+    vae: VAEConfig
+    text: TextConfig
+    fps: int = 12
+    sizes: tuple[tuple[int, int], ...] = ((320, 192), (256, 256), (192, 320))
+    """Native sizes of the output, (width, height) in pixels."""
+    window: int = 12
+    """Latent frames that are made at once."""
+
+    def __post_init__(self) -> None:
+        if not self.dit.in_channels == self.dit.out_channels == self.vae.z:
+            raise ValueError(
+                f"the transformer works on {self.dit.in_channels} channels, the VAE has {self.vae.z}"
+            )
+        if self.dit.text_dim != self.text.dim:
+            raise ValueError(
+                f"the transformer reads text of width {self.dit.text_dim}, the encoder writes {self.text.dim}"
+            )
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        """Latent rows and columns of a picture of this size in pixels."""
+        cell = self.vae.stride * self.vae.upscale
+        return height // cell, width // cell
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with the version of the layout."""
+        return {"version": CONFIG_VERSION} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of `as_dict`, also after JSON. Raises WeightsError naming what is off first."""
+        version = values.get("version")
+        if version != CONFIG_VERSION:
+            raise WeightsError(
+                f"the weights' config has version {version}, this program reads version {CONFIG_VERSION}; "
+                f"install the release of longtake that wrote them"
+            )
+        own = {key: value for key, value in values.items() if key != "version"}
+        parts = {"dit": DiTConfig, "vae": VAEConfig, "text": TextConfig}
+        try:
+            built = {key: _build(part, own.pop(key), key) for key, part in parts.items()}
+            config: ModelConfig = _build(cls, own | built, "model")
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"cannot read the weights' config: {error}; the file is not intact") from error
+        return config
+
+
+def _build(kind: type, values: Mapping[str, Any], name: str) -> Any:
+    """A config of this kind from JSON values; every field must be known (lists become tuples)."""
+    known = {f.name for f in fields(kind)}
+    if foreign := sorted(set(values) - known):
+        raise ValueError(f"unknown field {name}.{foreign[0]}")
+    return kind(**{key: _tuples(value) for key, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+_SMALL_VAE = VAEConfig(z=32, encoder_widths=(48, 96, 160, 192), decoder_widths=(256, 192, 128, 64))
+_FINE_VAE = VAEConfig(z=16, encoder_widths=(48, 96, 160), decoder_widths=(192, 128, 64), stride=8)
+_TINY_VAE = VAEConfig(z=16, encoder_widths=(16, 24, 32, 48), decoder_widths=(64, 48, 32, 16))
+
+
+def _preset(vae: VAEConfig, text: TextConfig, dim: int, layers: int, heads: int, ffn: int) -> ModelConfig:
+    dit = DiTConfig(dim, layers, heads, ffn, vae.z, vae.z, text.dim, prediction="x0")
+    return ModelConfig(dit, vae, text)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    # for tests and sweeps
+    "xs": _preset(_TINY_VAE, TextConfig(4096, 128, 2, 2), dim=128, layers=6, heads=2, ffn=384),
+    # what ships: 15 or 16 tokens a latent frame, trained on CPU cores
+    "pocket": _preset(_SMALL_VAE, TextConfig(4096, 192, 4, 4), dim=256, layers=10, heads=4, ffn=768),
+    # 60 or 64 tokens a latent frame, for a GPU
+    "s": _preset(_FINE_VAE, TextConfig(4096, 192, 4, 4), dim=256, layers=8, heads=4, ffn=768),
+    "m": _preset(_FINE_VAE, TextConfig(4096, 192, 4, 4), dim=384, layers=12, heads=6, ffn=1024),
+}
+
+
+def dry_run(
+    config: ModelConfig | str,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    batch: int = 1,
+) -> dict[str, float]:
+    """What a model costs, without allocating it: one window at the first native size unless told otherwise.
+
+    `frames`, `height` and `width` are of the film in pixels. Operations count a multiply and an add as two:
+    2 N a token forward and 6 N trained, plus attention; memory is in bytes and that of activations is an
+    estimate for bf16 without recomputation. Raises RequestError for an unknown preset or a size off the grid.
+    """
+    if isinstance(config, str):
+        if config not in PRESETS:
+            raise RequestError(f"unknown preset {config!r}; choose one of: {', '.join(PRESETS)}")
+        config = PRESETS[config]
+    width, height = width or config.sizes[0][0], height or config.sizes[0][1]
+    frames = frames or config.window * config.vae.group
+    cell = config.vae.stride * config.vae.upscale
+    steps = (config.vae.group, cell * config.dit.patch[1], cell * config.dit.patch[2])
+    if frames % steps[0] or height % steps[1] or width % steps[2]:
+        raise RequestError(
+            f"{frames} frames of {width}x{height} do not fit this model; use a multiple of {steps[0]} frames "
+            f"and of {steps[2]}x{steps[1]} pixels"
+        )
+    counts = parameters(config)
+    tokens = frames // steps[0] * (height // steps[1]) * (width // steps[2])
+    dit = config.dit
+    attention = 4 * dit.layers * tokens * (tokens + config.text.length) * dit.dim  # q k' and p v
+    forward = batch * (2 * counts["dit"] * tokens + attention)
+    total = sum(counts.values())
+    kept = 2 * (14 * dit.dim + 2 * dit.ffn) + 2 * 2 * dit.heads * (
+        tokens + config.text.length
+    )  # a token, layer
+    return {
+        "dit_parameters": counts["dit"],
+        "vae_parameters": counts["vae"],
+        "text_parameters": counts["text"],
+        "tokens": tokens,
+        "forward_flops": forward,
+        "training_step_flops": 3 * forward,
+        "file_bytes_bf16": 2 * total,
+        "training_weights_bytes": 4 * total,
+        "optimizer_bytes": 4 * 4 * (counts["dit"] + counts["text"]),  # gradient, two moments, average
+        "activation_bytes": batch * tokens * dit.layers * kept,
+    }
+
+
+def parameters(config: ModelConfig) -> dict[str, int]:
+    """Parameters of "dit", "vae" and "text", counted on the meta device."""
+    import torch
+
+    from longtake.model.dit import DiT
+    from longtake.model.text import TextEncoder
+    from longtake.model.vae import VAE
+
+    with torch.device("meta"):
+        modules = {"dit": DiT(config.dit), "vae": VAE(config.vae), "text": TextEncoder(config.text)}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
