@@ -1,0 +1,195 @@
+"""`longtake train data|text|vae|dit`: the plans of this package as commands. Thin; torch is imported on use.
+
+Every command goes on where an earlier sitting stopped, because its folder holds the state.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longtake.errors import RequestError
+
+if TYPE_CHECKING:
+    from longtake.train.loop import Budget, Outcome
+
+app = typer.Typer(
+    no_args_is_help=True, help="Train the model's parts: render data, then text, VAE, transformer."
+)
+
+Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and results.")]
+Preset = Annotated[str, typer.Option(help="Model size: xs, pocket, s or m.")]
+Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget of all sittings together.")]
+Steps = Annotated[int | None, typer.Option(help="Budget in steps instead of minutes.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Threads = Annotated[int | None, typer.Option(help="Threads torch may use; all cores by default.")]
+Sizes = Annotated[
+    str | None, typer.Option(help="Sizes such as 320x192,256x256; all of the preset by default.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
+Compile = Annotated[bool, typer.Option(help="Compile the networks: slower to start, then faster.")]
+
+
+@app.command("data")
+def data_command(
+    out: Out,
+    count: Annotated[int, typer.Option(help="Scenes to render, of each size.")] = 1000,
+    kind: Annotated[str, typer.Option(help="groups (for the VAE) or clips (for the transformer).")] = "clips",
+    vae: Annotated[Path | None, typer.Option(help="Trained VAE that encodes the clips.")] = None,
+    size: Sizes = None,
+    split: Annotated[str, typer.Option(help="train or held (pairs no training scene has).")] = "train",
+    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "pocket",
+    atlas: Annotated[
+        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes, of one thread each; 0 renders in this one.")] = 2,
+    preset: Preset = "pocket",
+    device: Device = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Render random captioned scenes into shards."""
+    from longtake.train.data import RenderPlan, render_clips, render_groups
+    from longtake.train.vae import preset as find_preset
+
+    if kind not in ("groups", "clips"):
+        raise RequestError(
+            f"unknown kind {kind!r}; choose groups (for the VAE) or clips (for the transformer)"
+        )
+    for pair in parse_sizes(size) or find_preset(preset).sizes:
+        plan = RenderPlan(
+            out, pair, count, split=split, vocabulary=vocabulary, atlas=atlas, vae=vae, seed=seed,
+            workers=workers, device=device,
+        )  # fmt: skip
+        (render_groups if kind == "groups" else render_clips)(plan)
+
+
+@app.command("text")
+def text_command(
+    out: Out,
+    preset: Preset = "pocket",
+    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "pocket",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Pretrain the text encoder on captions alone."""
+    from longtake.train.text import TextPlan, train_text
+
+    _threads(threads)
+    plan = TextPlan(out, preset=preset, vocabulary=vocabulary, device=device, seed=seed)
+    _finish(train_text(plan, _budget(minutes, steps)))
+
+
+@app.command("vae")
+def vae_command(
+    data: Annotated[Path, typer.Option(help="Folder of rendered groups.")],
+    out: Out,
+    preset: Preset = "pocket",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Sizes = None,
+    batch: Annotated[int, typer.Option(help="Pieces a step.")] = 16,
+    crop: Annotated[
+        int, typer.Option(help="Side of the training crops in pixels; 0 for whole frames.")
+    ] = 160,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+    compile: Compile = True,
+) -> None:
+    """Train the autoencoder on rendered groups."""
+    from longtake.train.vae import VaePlan, train_vae
+
+    _threads(threads)
+    plan = VaePlan(
+        data, out, preset=preset, sizes=parse_sizes(size), batch=batch, crop=crop, device=device, seed=seed,
+        compile=compile,
+    )  # fmt: skip
+    _finish(train_vae(plan, _budget(minutes, steps)))
+
+
+@app.command("dit")
+def dit_command(
+    data: Annotated[Path | None, typer.Option(help="Folder of encoded clips.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run: checkpoint, log, sheets and model.")
+    ] = None,
+    vae: Annotated[Path | None, typer.Option(help="The VAE the clips were encoded with.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Pretrained text encoder.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A model to start from.")] = None,
+    preset: Preset = "pocket",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Sizes = None,
+    clips: Annotated[
+        int, typer.Option(help="Clips in a batch; an image batch has twelve times as many.")
+    ] = 32,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+    compile: Compile = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the transformer and the text encoder together on encoded clips."""
+    _threads(threads)
+    if dry_run:
+        from longtake.model.presets import dry_run as describe
+
+        for name, value in describe(preset, batch=clips).items():
+            typer.echo(f"{name:24} {value:.4g}" if value >= 1e6 else f"{name:24} {value:g}")
+        return
+    if data is None or out is None or vae is None or (text or init) is None:
+        raise RequestError(
+            "give --data, --out, --vae and --text (or --init), or ask only for the cost with --dry-run"
+        )
+    from longtake.train.data import Mixture
+    from longtake.train.dit import DitPlan, train_dit
+
+    text = text or init
+    assert text is not None
+    plan = DitPlan(
+        data, out, vae, text, init=init, preset=preset, sizes=parse_sizes(size), device=device, seed=seed,
+        mixture=Mixture(clips=clips, images=12 * clips), compile=compile,
+    )  # fmt: skip
+    _finish(train_dit(plan, _budget(minutes, steps)))
+
+
+def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
+    """'320x192,256x256' -> ((320, 192), (256, 256)); None stays None. Raises RequestError."""
+    if text is None:
+        return None
+    found = [re.fullmatch(r"(\d+)x(\d+)", part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise RequestError(
+            f"cannot read the sizes {text!r}; write them as WIDTHxHEIGHT, for example 320x192,256x256"
+        )
+    return tuple((int(match[1]), int(match[2])) for match in found if match)
+
+
+def _budget(minutes: float | None, steps: int | None) -> Budget:
+    from longtake.train.loop import Budget
+
+    return Budget(minutes, steps)
+
+
+def _threads(count: int | None) -> None:
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _finish(outcome: Outcome) -> None:
+    """Say how it ended; an interrupted run exits with 130, and the same command goes on with it."""
+    if outcome.interrupted:
+        typer.echo(f"stopped and saved at step {outcome.progress.step}; the same command goes on", err=True)
+        raise typer.Exit(130)
+    typer.echo(
+        f"finished after {outcome.progress.step} steps and {outcome.progress.seconds / 60:.1f} minutes"
+    )

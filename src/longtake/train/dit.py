@@ -1,0 +1,235 @@
+"""Joint training of the diffusion transformer and the text encoder on stored latents of the frozen VAE.
+
+The noise process, the noise patterns and the loss are flow.py's. A batch is whole clips, clips after an image
+slot, or single images; which, depends on the spent share of the budget (see data.Mixture).
+Axes: latents b c f h w, noise levels b f, text b l d. Position 0 is the image slot, a clip starts at 1.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from longtake.diffusion import flow
+from longtake.errors import RequestError
+from longtake.model import checkpoint as weights
+from longtake.model.dit import DiT
+from longtake.model.presets import ModelConfig
+from longtake.model.text import TextEncoder, Tokenizer
+from longtake.model.vae import VAE
+from longtake.train import sheet
+from longtake.train.data import Batch, ClipMix, Clips, Mixture
+from longtake.train.loop import (
+    STATE_FILE,
+    Budget,
+    Checkpoint,
+    Log,
+    Outcome,
+    Pace,
+    Periodic,
+    Progress,
+    Randomness,
+    StepResult,
+    autocast,
+    can_compile,
+    train,
+)
+from longtake.train.optim import Average, OptimConfig, muon_and_adamw
+from longtake.train.vae import preset
+from longtake.world.captions import caption
+from longtake.world.scene import Scene
+
+CHECK_SIGMAS = (0.3, 0.6, 0.9)
+
+
+@dataclass(frozen=True)
+class DitPlan:
+    """One run on clips in `data`; `out` takes checkpoint, log, sheets and `model.safetensors`."""
+
+    data: Path
+    out: Path
+    vae: Path
+    """The VAE that encoded the clips."""
+    text: Path
+    """Pretrained encoder with its tokenizer, or an earlier model."""
+    init: Path | None = None
+    """A model whose transformer (and text encoder) this run starts from."""
+    preset: str = "pocket"
+    sizes: tuple[tuple[int, int], ...] | None = None
+    """Sizes to train on; each shape compiles its own graphs, so fewer start sooner."""
+    mixture: Mixture = field(default_factory=Mixture)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    caption_dropout: float = 0.1
+    subject: float = 2.0
+    """Extra weight of a latent cell that characters cover fully."""
+    shift: float = 2.5
+    decay: float = 0.999
+    device: str = "cpu"
+    seed: int = 0
+    compile: bool = True
+    held: int = 16
+    """Held-out clips of each size for the validation loss."""
+    check_minutes: float = 10.0
+    save_seconds: float = 120.0
+    prompts: tuple[str, ...] = sheet.PROMPTS
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """What is trained, beside what it stands on."""
+
+    config: ModelConfig
+    dit: DiT
+    text: TextEncoder
+    tokenizer: Tokenizer
+    vae: VAE
+
+
+def captions_of(scenes: Sequence[Scene], rng: random.Random, dropout: float) -> list[str]:
+    """Fresh words for each scene, in either language; an empty caption for a share of `dropout`."""
+    return ["" if rng.random() < dropout else caption(s, rng.choice(("en", "zh")), rng) for s in scenes]
+
+
+def positions_of(batch: Batch, device: torch.device) -> Tensor:
+    """Temporal positions f: images and slots at 0, clips from 1."""
+    frames = batch.latents.shape[2]
+    return torch.arange(frames, device=device) + int(frames > 1 and not batch.slot)
+
+
+def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
+    """Train, or go on training, and write the averaged networks and the VAE to `<out>/model.safetensors`.
+
+    Raises RequestError for an unknown preset or missing data, WeightsError for weights that do not fit.
+    """
+    device = torch.device(plan.device)
+    torch.manual_seed(plan.seed)
+    nets = _networks(plan, device)
+    sizes = plan.sizes or nets.config.sizes
+    randomness = Randomness(plan.seed, device)
+    mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
+    trained: dict[str, nn.Module] = {"dit": nets.dit, "text": nets.text}
+    average = Average(trained, plan.decay)
+    state = Checkpoint(
+        plan.out / STATE_FILE, trained, muon_and_adamw(trained, plan.optim), randomness, average, mix,
+        config={"model": asdict(nets.config)},
+    )  # fmt: skip
+    forward = _Forward(plan, nets, mix, randomness, device)
+    held = [Clips.load(plan.data, s, "held") for s in sizes]
+
+    def check(progress: Progress) -> Mapping[str, float]:
+        kept = _Networks(nets.config, *_averaged(average), nets.tokenizer, nets.vae)
+        values = validate(kept, held, plan, device)
+        artist = sheet.Artist(kept.dit, kept.text, kept.tokenizer, kept.vae)
+        frames = held[0].latents.shape[2]
+        sheet.write_sheet(
+            plan.out / "sheets" / f"{progress.step:07d}.png", artist, sizes[0], frames, plan.prompts
+        )
+        modules = {"dit": kept.dit, "vae": kept.vae, "text": kept.text}
+        extra = {"steps": progress.step, "samples": progress.samples} | values
+        weights.save(
+            plan.out / "model.safetensors", modules, nets.config, nets.tokenizer.to_json(), extra=extra
+        )
+        return values
+
+    periodics = [Periodic(60 * plan.check_minutes, check)]
+    pace = Pace(save_seconds=plan.save_seconds)
+    return train(forward, state, budget, pace, Log(plan.out, "dit", plan.quiet), periodics)
+
+
+class _Forward:
+    """One training step's loss."""
+
+    def __init__(
+        self, plan: DitPlan, nets: _Networks, mix: ClipMix, randomness: Randomness, device: torch.device
+    ) -> None:
+        self.plan, self.nets, self.mix, self.randomness, self.device = plan, nets, mix, randomness, device
+        if plan.compile and can_compile(device):
+            compile_blocks(nets.dit)
+            compile_blocks(nets.text)
+
+    def __call__(self, share: float) -> StepResult:
+        batch = self.mix.draw(share)
+        words = captions_of(batch.scenes, self.randomness.python, self.plan.caption_dropout)
+        tokens = self.nets.tokenizer(words).to(self.device, non_blocking=True)
+        x = batch.latents.to(self.device, non_blocking=True)
+        masks = batch.masks.to(self.device, non_blocking=True)
+        b, _, f = x.shape[:3]
+        sigma, carries = flow.draw_sigmas(b, f, self.randomness.torch, self.plan.shift, slot=batch.slot)
+        noise = torch.randn(x.shape, generator=self.randomness.torch, device=self.device)
+        x_s = flow.add_noise(x, noise, sigma)
+        with autocast(self.device):
+            output = self.nets.dit(
+                x_s, 1000 * sigma, self.nets.text(tokens), positions_of(batch, self.device)
+            )
+        x0 = flow.to_x0(output.float(), x_s, sigma, self.nets.config.dit.prediction)
+        weight = 1 + self.plan.subject * masks
+        loss = flow.loss(x0, x, sigma, carries, weight / weight.mean())
+        kind = "image_loss" if f == 1 else "clip_loss"
+        return StepResult(loss, b, {kind: loss.detach()})
+
+
+def compile_blocks(network: DiT | TextEncoder) -> None:
+    """Compile the repeated block once for each shape, not the whole network: as fast, and a tenth of the wait."""
+    torch._dynamo.config.recompile_limit = 32  # images, clips and slotted clips of every size
+    for block in network.blocks:
+        block.compile(dynamic=False)
+
+
+@torch.no_grad()
+def validate(nets: _Networks, held: Sequence[Clips], plan: DitPlan, device: torch.device) -> dict[str, float]:
+    """Squared error of x0 on held-out clips and stills: fixed noise levels, fixed noise, fixed captions."""
+    values: dict[str, float] = {}
+    for sigma_value in CHECK_SIGMAS:
+        for kind in ("clip", "image"):
+            errors = []
+            for clips in held:
+                rows = list(range(min(plan.held, len(clips.scenes))))
+                batch = (
+                    clips.clips(rows, slot=False) if kind == "clip" else clips.images(rows, [0] * len(rows))
+                )
+                words = captions_of(batch.scenes, random.Random("validation"), 0.0)
+                x = batch.latents.to(device)
+                noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device)
+                sigma = torch.full((len(x), x.shape[2]), sigma_value, device=device)
+                x_s = flow.add_noise(x, noise, sigma)
+                with autocast(device):
+                    text = nets.text(nets.tokenizer(words).to(device))
+                    output = nets.dit(x_s, 1000 * sigma, text, positions_of(batch, device))
+                x0 = flow.to_x0(output.float(), x_s, sigma, nets.config.dit.prediction)
+                errors.append((x0 - x).square().mean())
+            values[f"held_{kind}_{sigma_value}"] = torch.stack(errors).mean().item()
+    return values
+
+
+def _averaged(average: Average) -> tuple[DiT, TextEncoder]:
+    dit, text = average.modules["dit"], average.modules["text"]
+    assert isinstance(dit, DiT) and isinstance(text, TextEncoder)
+    return dit, text
+
+
+def _networks(plan: DitPlan, device: torch.device) -> _Networks:
+    """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
+    vae = weights.load(plan.vae, device)
+    language = weights.load(plan.init or plan.text, device)
+    config = replace(preset(plan.preset), vae=vae.config.vae, text=language.config.text)
+    if plan.init is None:
+        dit = DiT(config.dit).to(device)
+    elif language.config.dit == config.dit:
+        dit = language.dit
+    else:
+        raise RequestError(
+            f"{plan.init} holds a transformer of another preset than {plan.preset!r}; name its own"
+        )
+    return _Networks(
+        config,
+        dit.train().requires_grad_(True),
+        language.text.train().requires_grad_(True),
+        language.tokenizer,
+        vae.vae,
+    )

@@ -1,0 +1,171 @@
+"""Pretraining of the text encoder: caption -> the slots of its scene, in both languages.
+
+It gives the joint training an encoder that already tells a puppy from a kitten and knows that 小狗 is
+a puppy too. No picture is needed: scenes are sampled and captioned on the fly. Text axes: b l d.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from longtake.errors import RequestError
+from longtake.model import checkpoint as weights
+from longtake.model.text import TextEncoder, Tokenizer, train_tokenizer
+from longtake.train.loop import (
+    STATE_FILE,
+    Budget,
+    Checkpoint,
+    Log,
+    Outcome,
+    Pace,
+    Periodic,
+    Progress,
+    Randomness,
+    StepResult,
+    autocast,
+    train,
+)
+from longtake.train.optim import Average, OptimConfig, muon_and_adamw
+from longtake.train.vae import preset
+from longtake.world.captions import caption
+from longtake.world.sampler import PRESETS, Vocabulary, sample_scene
+from longtake.world.scene import Scene
+
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """One pretraining run; `out` takes checkpoint, log and `text.safetensors` (encoder and tokenizer)."""
+
+    out: Path
+    preset: str = "pocket"
+    vocabulary: str = "pocket"
+    batch: int = 128
+    corpus: int = 20_000
+    """Captions of each language that the tokenizer is learned from."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    device: str = "cpu"
+    seed: int = 0
+    check_minutes: float = 2.0
+    save_seconds: float = 120.0
+    quiet: bool = False
+
+
+class SlotHeads(nn.Module):
+    """One linear classifier for each slot of a scene, on the mean of the encoder's tokens."""
+
+    def __init__(self, dim: int, labels: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.index = {slot: {label: i for i, label in enumerate(names)} for slot, names in labels.items()}
+        self.heads = nn.ModuleDict({slot: nn.Linear(dim, len(names)) for slot, names in labels.items()})
+
+    def forward(self, text: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        """Text b l d and tokens b l (0 = padding) -> logits b n for each slot."""
+        count = (tokens > 0).sum(1, keepdim=True).clamp(min=1)
+        pooled = text.float().sum(1) / count
+        return {slot: head(pooled) for slot, head in self.heads.items()}
+
+    def targets(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
+        """Label indices b for each slot; -100 (not scored) for a value the vocabulary does not list."""
+        values = {slot: [slot_value(scene, slot) for scene in scenes] for slot in self.heads}
+        return {
+            slot: torch.tensor([self.index[slot].get(v, -100) for v in row]) for slot, row in values.items()
+        }
+
+
+def slot_labels(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+    """The slots that are learned, and their values."""
+    return {
+        "subject": vocabulary.subjects,
+        "place": vocabulary.places,
+        "time": vocabulary.times,
+        "weather": vocabulary.weathers,
+        "shot": vocabulary.shots,
+        "camera": vocabulary.cameras,
+        "action": vocabulary.actions,
+    }
+
+
+def slot_value(scene: Scene, slot: str) -> str:
+    if slot == "subject":
+        return scene.actors[0].code
+    if slot == "action":
+        return scene.actors[0].action
+    return str(getattr(scene, slot))
+
+
+def sample_captions(vocabulary: Vocabulary, count: int, rng: random.Random) -> tuple[list[Scene], list[str]]:
+    """Scenes and one caption each, the languages in turn."""
+    scenes = [sample_scene(rng, vocabulary) for _ in range(count)]
+    return scenes, [caption(scene, LANGUAGES[i % 2], rng) for i, scene in enumerate(scenes)]
+
+
+def train_text(plan: TextPlan, budget: Budget) -> Outcome:
+    """Learn the tokenizer, then train the encoder, or go on training; write `<out>/text.safetensors`."""
+    if plan.vocabulary not in PRESETS:
+        raise RequestError(f"unknown vocabulary {plan.vocabulary!r}; choose one of: {', '.join(PRESETS)}")
+    vocabulary, config, device = PRESETS[plan.vocabulary], preset(plan.preset), torch.device(plan.device)
+    tokenizer = _tokenizer(plan, vocabulary, config.text.vocab)
+    config = replace(config, text=replace(config.text, vocab=tokenizer.size))
+    torch.manual_seed(plan.seed)
+    encoder = TextEncoder(config.text).to(device)
+    heads = SlotHeads(config.text.dim, slot_labels(vocabulary)).to(device)
+    average = Average({"text": encoder, "heads": heads})
+    randomness = Randomness(plan.seed, device)
+    optimizers = muon_and_adamw({"text": encoder, "heads": heads}, plan.optim)
+    modules = {"text": encoder, "heads": heads}
+    state = Checkpoint(
+        plan.out / STATE_FILE, modules, optimizers, randomness, average, config={"text": asdict(config.text)}
+    )
+
+    def forward(_share: float) -> StepResult:
+        scenes, captions = sample_captions(vocabulary, plan.batch, randomness.python)
+        tokens = tokenizer(captions).to(device)
+        with autocast(device):
+            logits = heads(encoder(tokens), tokens)
+        losses = {
+            slot: F.cross_entropy(logits[slot].float(), target.to(device))
+            for slot, target in heads.targets(scenes).items()
+        }
+        return StepResult(
+            torch.stack(list(losses.values())).mean(), len(scenes), {"subject": losses["subject"].detach()}
+        )
+
+    @torch.no_grad()
+    def check(_progress: Progress) -> Mapping[str, float]:
+        scenes, captions = sample_captions(vocabulary, 256, random.Random("held captions"))
+        tokens = tokenizer(captions).to(device)
+        kept = average.modules["text"]
+        logits = average.modules["heads"](kept(tokens), tokens)
+        values = {
+            f"{slot}_right": (logits[slot].cpu().argmax(1) == target).float().mean().item()
+            for slot, target in heads.targets(scenes).items()
+        }
+        weights.save(
+            plan.out / "text.safetensors", {"text": kept}, config, tokenizer.to_json(), extra=dict(values)
+        )
+        return values
+
+    periodics = [Periodic(60 * plan.check_minutes, check)]
+    pace = Pace(save_seconds=plan.save_seconds)
+    return train(forward, state, budget, pace, Log(plan.out, "text", plan.quiet), periodics)
+
+
+def _tokenizer(plan: TextPlan, vocabulary: Vocabulary, size: int) -> Tokenizer:
+    """The run's tokenizer: kept beside the checkpoint, so that a resumed run reads the same pieces."""
+    path = plan.out / "tokenizer.json"
+    if path.exists():
+        return Tokenizer(path.read_text(encoding="utf-8"))
+    _, captions = sample_captions(vocabulary, 2 * plan.corpus, random.Random(f"{plan.seed} corpus"))
+    tokenizer = train_tokenizer(captions, size)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(tokenizer.to_json(), encoding="utf-8")
+    return tokenizer
