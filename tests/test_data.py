@@ -13,15 +13,14 @@ from longtake.train.data import (
     Clips,
     Order,
     Pieces,
-    RenderPlan,
     coverage,
-    render_groups,
     shards,
     shrink,
     subject_box,
     window,
 )
 from longtake.train.loop import read_safetensors
+from longtake.train.render import RenderPlan, render_groups
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph
 from longtake.world.scene import Actor, Scene

@@ -19,9 +19,17 @@ def atlas() -> Atlas:
     return Atlas.load()
 
 
-def tracks(atlas: Atlas, place: str = "meadow", time: str = "noon", rain: float = 0.0, **layer: float) -> Tracks:
+def tracks(
+    atlas: Atlas, place: str = "meadow", time: str = "noon", rain: float = 0.0, **layer: float
+) -> Tracks:
     """One ball one metre tall, five metres before a camera one metre up, focal length one frame height."""
-    values = {"Z": 5.0, "h": 1.0, "a": 1.0, "squash": 1.0, "tex": atlas.frame_index("26bd", np.zeros(1))[0]} | layer
+    values = {
+        "Z": 5.0,
+        "h": 1.0,
+        "a": 1.0,
+        "squash": 1.0,
+        "tex": atlas.frame_index("26bd", np.zeros(1))[0],
+    } | layer
     keys = ("X", "Y", "Z", "h", "rot", "flip", "tex", "a", "glow", "bx", "by", "br", "squash")
     camera = {"cx": 0, "cy": 1, "cz": 0, "yaw": 0, "pitch": 0, "roll": 0, "focal": 1}
     return Tracks(
@@ -74,7 +82,9 @@ def test_batch_equals_one_by_one(atlas: Atlas) -> None:
 
 def test_chunks_do_not_show(atlas: Atlas) -> None:
     scene = [tracks(atlas, place="neon_street", time="night", rain=1.0)]
-    assert torch.allclose(Stage(atlas, 48, 64, chunk=2).render(scene), Stage(atlas, 48, 64).render(scene), atol=1e-5)
+    assert torch.allclose(
+        Stage(atlas, 48, 64, chunk=2).render(scene), Stage(atlas, 48, 64).render(scene), atol=1e-5
+    )
 
 
 def test_what_is_under_ground_is_hidden(atlas: Atlas) -> None:
@@ -85,7 +95,9 @@ def test_what_is_under_ground_is_hidden(atlas: Atlas) -> None:
 
 def test_a_bite_takes_pixels_away(atlas: Atlas) -> None:
     stage = Stage(atlas, 100, 100)
-    whole, bitten = (stage.truth([tracks(atlas, bx=0.9, by=0.3, br=r)])[0]["visible"][0][0] for r in (0.0, 0.25))
+    whole, bitten = (
+        stage.truth([tracks(atlas, bx=0.9, by=0.3, br=r)])[0]["visible"][0][0] for r in (0.0, 0.25)
+    )
     assert 0.6 * whole < bitten < 0.95 * whole
 
 
@@ -104,6 +116,6 @@ def test_every_place_has_scenery_for_every_time() -> None:
         for time in scenery.TINTS:
             picture = scenery.sky(place, time, True)
             assert picture.shape == (3, scenery.SKY_HEIGHT, scenery.SKY_WIDTH)
-            assert 0 <= picture.min() and picture.max() <= 1
+            assert picture.min() >= 0 and picture.max() <= 1
         pictures[place] = scenery.sky(place, "noon", True).mean((1, 2))
     assert scenery.sky("meadow", "night", True).mean() < 0.6 * scenery.sky("meadow", "noon", True).mean()

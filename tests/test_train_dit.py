@@ -16,7 +16,7 @@ from longtake.model import checkpoint as weights
 from longtake.model.presets import PRESETS
 from longtake.model.text import TextEncoder, train_tokenizer
 from longtake.model.vae import VAE
-from longtake.train.data import ClipMix, Mixture, RenderPlan, render_clips, render_groups
+from longtake.train.data import ClipMix, Mixture
 from longtake.train.dit import DitPlan, captions_of, train_dit
 from longtake.train.loop import (
     Budget,
@@ -30,6 +30,7 @@ from longtake.train.loop import (
     write_safetensors,
 )
 from longtake.train.optim import Average, OptimConfig, is_block_matrix, muon_and_adamw
+from longtake.train.render import RenderPlan, encode_films, render_films, render_groups
 from longtake.train.text import TextPlan, train_text
 from longtake.train.vae import VaePlan, train_vae
 from longtake.world.captions import caption
@@ -197,7 +198,7 @@ def test_captions_are_fresh_and_dropped_at_the_stated_rate() -> None:
 
 def test_rehearsal_of_the_whole_plan(tmp_path: Path) -> None:
     """Render, text, VAE, encode, transformer: every stage runs on what the one before it wrote."""
-    groups, clips = tmp_path / "groups", tmp_path / "clips"
+    groups, films, clips = tmp_path / "groups", tmp_path / "films", tmp_path / "clips"
     for split in ("train", "held"):
         render_groups(RenderPlan(groups, SIZE, 4, split=split, workers=0))
     text = TextPlan(tmp_path / "text", preset="xs", batch=16, corpus=200, quiet=True)
@@ -208,7 +209,8 @@ def test_rehearsal_of_the_whole_plan(tmp_path: Path) -> None:
     train_vae(vae, Budget(steps=3))
     finished = tmp_path / "vae" / "vae.safetensors"
     for split in ("train", "held"):
-        render_clips(RenderPlan(clips, SIZE, 2, split=split, workers=0, vae=finished))
+        render_films(RenderPlan(films, SIZE, 2, split=split, workers=0))
+    encode_films(films, clips, finished)
     dit = DitPlan(
         clips, tmp_path / "dit", finished, tmp_path / "text" / "text.safetensors", preset="xs", sizes=(SIZE,),
         mixture=Mixture(clips=2, images=4), compile=False, held=2, prompts=("a dog",), quiet=True,

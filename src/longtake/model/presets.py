@@ -164,7 +164,9 @@ PRESETS: dict[str, ModelConfig] = {
     # for tests and sweeps
     "xs": _preset(_TINY_VAE, TextConfig(4096, 128, 2, 2), dim=128, layers=6, heads=2, ffn=384),
     # what ships: 15 or 16 tokens a latent frame, trained on CPU cores
-    "pocket": _preset(_SMALL_VAE, TextConfig(4096, 192, 4, 4), dim=256, layers=10, heads=4, ffn=768),
+    "pocket": _preset(
+        _SMALL_VAE, TextConfig(4096, 192, 4, 4, length=48), dim=256, layers=10, heads=4, ffn=768
+    ),
     # 60 or 64 tokens a latent frame, for a GPU
     "s": _preset(_FINE_VAE, TextConfig(4096, 192, 4, 4), dim=256, layers=8, heads=4, ffn=768),
     "m": _preset(_FINE_VAE, TextConfig(4096, 192, 4, 4), dim=384, layers=12, heads=6, ffn=1024),

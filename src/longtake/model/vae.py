@@ -92,7 +92,7 @@ class VAE(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _initialise(self) -> None:
-        """Keep variance through the chain of convolutions (residual branches begin at zero), answer near zero."""
+        """Keep variance through the convolutions (residual branches begin at zero) and answer near zero."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)

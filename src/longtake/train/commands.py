@@ -1,5 +1,6 @@
-"""`longtake train data|text|vae|dit`: the plans of this package as commands. Thin; torch is imported on use.
+"""`longtake train data|text|vae|encode|dit`: the plans of this package as commands.
 
+Thin, and torch is imported on use.
 Every command goes on where an earlier sitting stopped, because its folder holds the state.
 """
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from longtake.train.loop import Budget, Outcome
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train the model's parts: render data, then text, VAE, transformer."
+    no_args_is_help=True, help="Train a model: render data, then train text, VAE and transformer."
 )
 
 Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and results.")]
 Preset = Annotated[str, typer.Option(help="Model size: xs, pocket, s or m.")]
+Vocabulary = Annotated[str, typer.Option(help="Which words are in play: pocket or full.")]
 Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget of all sittings together.")]
 Steps = Annotated[int | None, typer.Option(help="Budget in steps instead of minutes.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -38,11 +40,10 @@ Compile = Annotated[bool, typer.Option(help="Compile the networks: slower to sta
 def data_command(
     out: Out,
     count: Annotated[int, typer.Option(help="Scenes to render, of each size.")] = 1000,
-    kind: Annotated[str, typer.Option(help="groups (for the VAE) or clips (for the transformer).")] = "clips",
-    vae: Annotated[Path | None, typer.Option(help="Trained VAE that encodes the clips.")] = None,
+    kind: Annotated[str, typer.Option(help="groups (for the VAE) or films (for the transformer).")] = "films",
     size: Sizes = None,
     split: Annotated[str, typer.Option(help="train or held (pairs no training scene has).")] = "train",
-    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "pocket",
+    vocabulary: Vocabulary = "pocket",
     atlas: Annotated[
         Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
     ] = None,
@@ -51,27 +52,42 @@ def data_command(
     device: Device = "cpu",
     seed: Seed = 0,
 ) -> None:
-    """Render random captioned scenes into shards."""
-    from longtake.train.data import RenderPlan, render_clips, render_groups
+    """Render random scenes into shards, at output size (groups) or encoder size (films)."""
+    from longtake.train.render import RenderPlan, render_films, render_groups
     from longtake.train.vae import preset as find_preset
 
-    if kind not in ("groups", "clips"):
+    if kind not in ("groups", "films"):
         raise RequestError(
-            f"unknown kind {kind!r}; choose groups (for the VAE) or clips (for the transformer)"
+            f"unknown kind {kind!r}; choose groups (for the VAE) or films (for the transformer)"
         )
     for pair in parse_sizes(size) or find_preset(preset).sizes:
         plan = RenderPlan(
-            out, pair, count, split=split, vocabulary=vocabulary, atlas=atlas, vae=vae, seed=seed,
+            out, pair, count, split=split, vocabulary=vocabulary, model=preset, atlas=atlas, seed=seed,
             workers=workers, device=device,
         )  # fmt: skip
-        (render_groups if kind == "groups" else render_clips)(plan)
+        (render_groups if kind == "groups" else render_films)(plan)
+
+
+@app.command("encode")
+def encode_command(
+    films: Annotated[Path, typer.Option(help="Folder of rendered films.")],
+    vae: Annotated[Path, typer.Option(help="Trained VAE.")],
+    out: Annotated[Path, typer.Option(help="Folder for the encoded clips.")],
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Encode rendered films with the frozen VAE: what the transformer learns from."""
+    from longtake.train.render import encode_films
+
+    _threads(threads)
+    encode_films(films, out, vae, device)
 
 
 @app.command("text")
 def text_command(
     out: Out,
     preset: Preset = "pocket",
-    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "pocket",
+    vocabulary: Vocabulary = "pocket",
     minutes: Minutes = None,
     steps: Steps = None,
     device: Device = "cpu",
@@ -127,9 +143,7 @@ def dit_command(
     minutes: Minutes = None,
     steps: Steps = None,
     size: Sizes = None,
-    clips: Annotated[
-        int, typer.Option(help="Clips in a batch; an image batch has twelve times as many.")
-    ] = 32,
+    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 32,
     device: Device = "cpu",
     seed: Seed = 0,
     threads: Threads = None,
@@ -155,7 +169,7 @@ def dit_command(
     assert text is not None
     plan = DitPlan(
         data, out, vae, text, init=init, preset=preset, sizes=parse_sizes(size), device=device, seed=seed,
-        mixture=Mixture(clips=clips, images=12 * clips), compile=compile,
+        mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
     )  # fmt: skip
     _finish(train_dit(plan, _budget(minutes, steps)))
 

@@ -1,42 +1,34 @@
-"""Rendered scenes on disk, and the batches drawn from them.
+"""What the shards of rendered scenes hold, and the batches drawn from them.
 
-Two kinds of shard, one safetensors file each, whole or absent, so that an interrupted rendering goes on:
-  groups  short pieces at output size, for the VAE:     frames uint8 [n 3 8 H W], boxes float32 [n 8 4]
+Three kinds of shard, one safetensors file each (render.py writes them):
+  groups  short pieces at output size, for the VAE:  frames uint8 [n 3 8 H W], boxes float32 [n 8 4]
+  films   whole clips at encoder size, not yet encoded:
+          frames uint8 [n 3 t h w], cover uint8 [n t rows columns]
   clips   whole clips as normalised latents, for the transformer:
           latents float16 [n z f h w], masks uint8 [n f h w],
           stills float16 [n 2 z h w] (first frame and a random one), still_masks uint8 [n 2 h w]
-The scenes are JSON in the shard's header; captions are drawn from them at training time, new words each time.
-Boxes are x0 y0 x1 y1 as fractions of the frame; masks say how much of a latent cell characters cover, 0..255.
+The scenes are JSON in the shard's header; captions are drawn from them in training, new words each time.
+Boxes are x0 y0 x1 y1 as fractions of the frame; cover and masks say how much of a latent cell characters
+cover, 0..255.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import random
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.errors import RequestError
-from longtake.model import checkpoint
-from longtake.model.vae import VAE
-from longtake.train.loop import Randomness, read_safetensors, write_safetensors
-from longtake.world.atlas import Atlas
-from longtake.world.choreography import choreograph
-from longtake.world.sampler import PRESETS, codes, sample_scene
+from longtake.train.loop import Randomness, read_safetensors
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
 
@@ -47,154 +39,6 @@ SPLITS = ("train", "held")
 """held: only scenes whose subject-place or subject-action pair no training scene has."""
 
 
-@dataclass(frozen=True)
-class RenderPlan:
-    """What to render and where to put it. `size` is (width, height) of the output, in pixels."""
-
-    out: Path
-    size: tuple[int, int]
-    count: int
-    split: str = "train"
-    vocabulary: str = "pocket"
-    atlas: Path | None = None
-    vae: Path | None = None
-    """The frozen VAE that encodes clips."""
-    seed: int = 0
-    frames: int = 48
-    shard: int = 64
-    workers: int = 2
-    """Processes of one thread each; 0 renders here (always so on a GPU)."""
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise RequestError(f"unknown split {self.split!r}; choose one of: {', '.join(SPLITS)}")
-        if self.vocabulary not in PRESETS:
-            raise RequestError(f"unknown vocabulary {self.vocabulary!r}; choose one of: {', '.join(PRESETS)}")
-        if self.count < 1 or self.shard < 1 or self.frames < PIECE:
-            raise RequestError(f"count and shard must be at least 1, and frames at least {PIECE}")
-
-    def file(self, kind: str, index: int) -> Path:
-        return self.out / f"{kind}-{self.size[0]}x{self.size[1]}-{self.split}-{index:05d}.safetensors"
-
-
-def render_groups(plan: RenderPlan) -> list[Path]:
-    """Render `count` pieces of PIECE consecutive frames, one to a random scene. Returns all shard files."""
-    return _render(plan, "groups")
-
-
-def render_clips(plan: RenderPlan) -> list[Path]:
-    """Render `count` whole clips at encoder size and keep their latents. Returns all shard files."""
-    if plan.vae is None:
-        raise RequestError(
-            "clips are stored as latents: name the trained VAE (vae=path of its .safetensors file)"
-        )
-    return _render(plan, "clips")
-
-
-def _render(plan: RenderPlan, kind: str) -> list[Path]:
-    files = [plan.file(kind, index) for index in range(-(-plan.count // plan.shard))]
-    todo = [index for index, file in enumerate(files) if not file.exists()]
-    begin, done = time.monotonic(), 0
-    for count in _work(plan, kind, todo):
-        done += count
-        rate = done / (time.monotonic() - begin)
-        left = (sum(_shard_size(plan, i) for i in todo) - done) / rate / 60
-        what = f"{kind} {plan.size[0]}x{plan.size[1]} {plan.split}"
-        print(f"{what}: {done} rendered, {rate:.2f}/s, {left:.1f} min left", file=sys.stderr, flush=True)
-    return files
-
-
-def _work(plan: RenderPlan, kind: str, todo: Sequence[int]) -> Iterator[int]:
-    """Render the shards `todo` here or in worker processes; yields the scene count of each as it is done."""
-    job = _group_shard if kind == "groups" else _clip_shard
-    if plan.workers == 0 or plan.device != "cpu" or len(todo) < 2:
-        for index in todo:
-            yield job(plan, index)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(plan.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(job, plan, index) for index in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _shard_size(plan: RenderPlan, index: int) -> int:
-    return min(plan.shard, plan.count - index * plan.shard)
-
-
-@lru_cache(maxsize=1)
-def _atlas(path: Path | None, vocabulary: str) -> Atlas:
-    """Only the drawings that the vocabulary needs: each takes a few megabytes in every worker."""
-    return Atlas.load(path, codes(PRESETS[vocabulary]))
-
-
-@lru_cache(maxsize=1)
-def _stage(path: Path | None, vocabulary: str, width: int, height: int, device: str) -> Stage:
-    return Stage(_atlas(path, vocabulary), height, width, device)
-
-
-@lru_cache(maxsize=1)
-def _frozen_vae(path: Path, device: str) -> VAE:
-    return checkpoint.load(path, device).vae
-
-
-def _scenes(plan: RenderPlan, kind: str, index: int) -> Iterator[tuple[Scene, Tracks, random.Random]]:
-    """The scenes of one shard: the same for the same plan, whoever renders it and whenever."""
-    width, height = plan.size
-    rng = random.Random(f"{plan.seed} {kind} {plan.split} {width}x{height} {index}")
-    for _ in range(_shard_size(plan, index)):
-        scene = sample_scene(rng, PRESETS[plan.vocabulary], held_out=plan.split == "held")
-        scene = replace(scene, frames=plan.frames)
-        yield scene, choreograph(scene, _atlas(plan.atlas, plan.vocabulary), width / height), rng
-
-
-def _group_shard(plan: RenderPlan, index: int) -> int:
-    width, height = plan.size
-    stage = _stage(plan.atlas, plan.vocabulary, width, height, plan.device)
-    frames, boxes, scenes = [], [], []
-    for scene, tracks, rng in _scenes(plan, "groups", index):
-        part = window(tracks, rng.randrange(plan.frames - PIECE + 1), PIECE)
-        frames.append((stage.render([part])[0] * 255).round().to(torch.uint8).cpu())
-        boxes.append(subject_box(character_boxes(stage, part), part))
-        scenes.append(scene.as_dict())
-    tensors = {"frames": torch.stack(frames), "boxes": torch.stack(boxes)}
-    write_safetensors(plan.file("groups", index), tensors, {"scenes": json.dumps(scenes)})
-    return len(scenes)
-
-
-@torch.no_grad()
-def _clip_shard(plan: RenderPlan, index: int) -> int:
-    assert plan.vae is not None
-    vae = _frozen_vae(plan.vae, plan.device)
-    width, height = plan.size
-    stage = _stage(plan.atlas, plan.vocabulary, width, height, plan.device)
-    columns: dict[str, list[Tensor]] = {name: [] for name in COLUMNS}
-    scenes = []
-    for scene, tracks, rng in _scenes(plan, "clips", index):
-        frames = shrink(stage.render([tracks]) * 2 - 1, vae.config.upscale)  # 1 c t h w
-        latents = vae.encode(frames)  # 1 z f h w
-        rows, cells = latents.shape[-2:]
-        picks = [0, rng.randrange(plan.frames)]
-        stills = torch.cat([vae.encode_still(frames[:, :, t]) for t in picks]).reshape(2, -1, rows, cells)
-        cover = coverage(character_boxes(stage, tracks), rows, cells)  # t h w
-        columns["latents"].append(latents[0].half().cpu())
-        columns["stills"].append(stills.half().cpu())
-        columns["masks"].append(_bytes(reduce(cover, "(f g) h w -> f h w", "mean", g=vae.config.group)))
-        columns["still_masks"].append(_bytes(cover[picks]))
-        scenes.append(scene.as_dict())
-    tensors = {name: torch.stack(rows) for name, rows in columns.items()}
-    write_safetensors(plan.file("clips", index), tensors, {"scenes": json.dumps(scenes)})
-    return len(scenes)
-
-
-def _bytes(share: Tensor) -> Tensor:
-    return (share * 255).round().to(torch.uint8)
-
-
 def window(tracks: Tracks, start: int, count: int) -> Tracks:
     """`count` frames of `tracks` from `start`; events are shifted, those outside dropped."""
     part = slice(start, start + count)
@@ -202,9 +46,8 @@ def window(tracks: Tracks, start: int, count: int) -> Tracks:
         tracks,
         layers={key: value[:, part] for key, value in tracks.layers.items()},
         camera={key: value[part] for key, value in tracks.camera.items()},
-        events=[
-            e | {"frame": e["frame"] - start} for e in tracks.events if start <= e["frame"] < start + count
-        ],
+        events=[e | {"frame": e["frame"] - start} for e in tracks.events if 0 <= e["frame"] - start < count],
+        cuts=[cut - start for cut in tracks.cuts if 0 < cut - start < count],
     )
 
 
@@ -333,10 +176,9 @@ class Clips:
     @classmethod
     def load(cls, folder: Path, size: tuple[int, int], split: str) -> Clips:
         parts = [read_safetensors(path) for path in shards(folder, "clips", size, split)]
-        columns = [
-            torch.cat([p[0][name] for p in parts]) for name in ("latents", "masks", "stills", "still_masks")
-        ]
-        return cls(*columns, [Scene.from_dict(row) for p in parts for row in json.loads(p[1]["scenes"])])
+        columns = {name: torch.cat([tensors[name] for tensors, _ in parts]) for name in COLUMNS}
+        scenes = [Scene.from_dict(row) for _, header in parts for row in json.loads(header["scenes"])]
+        return cls(**columns, scenes=scenes)
 
     def clips(self, rows: Sequence[int], slot: bool) -> Batch:
         """Whole clips, with the still of their first frame before them when `slot`."""
@@ -359,11 +201,11 @@ class Clips:
 class Mixture:
     """What a batch is, by share of the budget: mostly images first (appearance), then mostly clips (motion).
 
-    Shares are of batches; an image batch holds as many latent frames as a clip batch, so also of compute.
+    Shares are of batches. An image costs a quarter of a clip, not a twelfth: each has a caption to read.
     """
 
     clips: int = 32
-    images: int = 384
+    images: int = 128
     early_images: float = 0.75
     late_images: float = 0.15
     switch: float = 0.4

@@ -175,7 +175,7 @@ class _Forward:
 
 
 def compile_blocks(network: DiT | TextEncoder) -> None:
-    """Compile the repeated block once for each shape, not the whole network: as fast, and a tenth of the wait."""
+    """Compile the repeated block once a shape, not the whole network: as fast, for a tenth of the wait."""
     torch._dynamo.config.recompile_limit = 32  # images, clips and slotted clips of every size
     for block in network.blocks:
         block.compile(dynamic=False)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
+from longtake.model.presets import TextConfig
 from longtake.model.text import TextEncoder, Tokenizer, train_tokenizer
 from longtake.train.loop import (
     STATE_FILE,
@@ -113,7 +114,7 @@ def train_text(plan: TextPlan, budget: Budget) -> Outcome:
     if plan.vocabulary not in PRESETS:
         raise RequestError(f"unknown vocabulary {plan.vocabulary!r}; choose one of: {', '.join(PRESETS)}")
     vocabulary, config, device = PRESETS[plan.vocabulary], preset(plan.preset), torch.device(plan.device)
-    tokenizer = _tokenizer(plan, vocabulary, config.text.vocab)
+    tokenizer = _tokenizer(plan, vocabulary, config.text)
     config = replace(config, text=replace(config.text, vocab=tokenizer.size))
     torch.manual_seed(plan.seed)
     encoder = TextEncoder(config.text).to(device)
@@ -159,13 +160,13 @@ def train_text(plan: TextPlan, budget: Budget) -> Outcome:
     return train(forward, state, budget, pace, Log(plan.out, "text", plan.quiet), periodics)
 
 
-def _tokenizer(plan: TextPlan, vocabulary: Vocabulary, size: int) -> Tokenizer:
+def _tokenizer(plan: TextPlan, vocabulary: Vocabulary, config: TextConfig) -> Tokenizer:
     """The run's tokenizer: kept beside the checkpoint, so that a resumed run reads the same pieces."""
     path = plan.out / "tokenizer.json"
     if path.exists():
         return Tokenizer(path.read_text(encoding="utf-8"))
     _, captions = sample_captions(vocabulary, 2 * plan.corpus, random.Random(f"{plan.seed} corpus"))
-    tokenizer = train_tokenizer(captions, size)
+    tokenizer = train_tokenizer(captions, config.vocab, config.length)
     plan.out.mkdir(parents=True, exist_ok=True)
     path.write_text(tokenizer.to_json(), encoding="utf-8")
     return tokenizer

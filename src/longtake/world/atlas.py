@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -110,7 +111,7 @@ class Atlas:
             ) from None
 
     @classmethod
-    def _unpack(cls, pack: zipfile.ZipFile, index: dict, codes: list[str]) -> Atlas:
+    def _unpack(cls, pack: zipfile.ZipFile, index: dict[str, Any], codes: list[str]) -> Atlas:
         size = index["size"]
         tiles: list[np.ndarray] = []
         strips: dict[str, Strip] = {}
@@ -141,7 +142,7 @@ def build(
     sources = _sources(packages)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(out.name + ".part")
-    strips: dict[str, dict] = {}
+    strips: dict[str, dict[str, Any]] = {}
     with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as pack:
         for code in dict.fromkeys(codes):
             if code in DRAWN:

@@ -328,10 +328,10 @@ def _skyline(picture: Tensor, horizon: str, time: str, rng: random.Random) -> Te
             warm = horizon != "skyline"
             walls = [(0.86, 0.70, 0.55), (0.78, 0.52, 0.42), (0.90, 0.84, 0.70)]
             towers = [(0.55, 0.60, 0.68), (0.48, 0.52, 0.60), (0.62, 0.66, 0.72)]
-            glow = [(1.0, 0.85, 0.5)] if time == "night" else [(0.40, 0.46, 0.56)]
-            colours = [_shade(time, c) for c in (walls if warm else towers)]
+            glow: list[Rgb] = [(1.0, 0.85, 0.5)] if time == "night" else [(0.40, 0.46, 0.56)]
+            fronts = [_shade(time, c) for c in (walls if warm else towers)]
             low, high = (24, 54) if warm else (40, 120)
-            _blocks(picture, rng, colours, low, high, glow, 0.35)
+            _blocks(picture, rng, fronts, low, high, glow, 0.35)
         case "stands":
             _ridge(picture, torch.full((SKY_WIDTH,), 46.0), _shade(time, (0.42, 0.44, 0.50)))
             crowd = torch.rand(3, 9, SKY_WIDTH // 4, generator=torch.Generator().manual_seed(4))

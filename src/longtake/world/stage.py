@@ -13,8 +13,9 @@ Axes: b scene, t frame, l layer, h w pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,13 +38,26 @@ _LAYER = ("X", "Y", "Z", "h", "rot", "flip", "tex", "a", "glow", "bx", "by", "br
 _CAMERA = ("cx", "cy", "cz", "yaw", "pitch", "roll", "focal")
 
 
-@dataclass
-class _Frames:
-    """One chunk of frames while it is painted."""
+Layers = dict[str, Tensor]
+"""Every track of a batch and what is computed from them, by name; b t l unless said otherwise."""
+Window = tuple[slice, slice]
 
+
+@dataclass
+class _Canvas:
+    """One chunk of frames while it is painted, and the air it is painted in."""
+
+    x: Tensor  # b t h w or 1 1 h w: pixel coordinates with the camera's roll undone
+    y: Tensor
+    rolled: bool
+    tint: Tensor  # b 1 3 1 1: colour of the light
+    wet: Tensor  # b: how much the ground mirrors
+    density: Tensor  # b: of the fog
+    seconds: Tensor  # t
     image: Tensor  # b t 3 h w
-    light: Tensor | None  # b t 3 h w, what glows; None when nothing does
     fog_colour: Tensor  # b t 3 1 1
+    light: Tensor | None = None  # b t 3 h w, what glows; None when nothing does
+    ids: Tensor | None = None  # b t h w, the layer seen at each pixel; None when nobody asks
 
 
 class Stage:
@@ -65,7 +79,7 @@ class Stage:
         return rearrange(torch.cat([image for image, _ in self._chunks(scenes)], 1), "b t c h w -> b c t h w")
 
     @torch.no_grad()
-    def truth(self, scenes: Sequence[Tracks]) -> list[dict]:
+    def truth(self, scenes: Sequence[Tracks]) -> list[dict[str, Any]]:
         """What is exactly true of each scene, as JSON-able dicts.
 
         `boxes` [t][l] = x0 y0 x1 y1 in pixels of the visible drawing (unclipped), `visible` [t][l] = share of the
@@ -94,26 +108,27 @@ class Stage:
                     "depth": state["depth"][i, :, :count].tolist(),
                     "camera": {k: np.asarray(v).tolist() for k, v in tracks.camera.items()},
                     "events": list(tracks.events),
-                    "cuts": [],
+                    "cuts": list(tracks.cuts),
                 }
             )
         return result
 
     # ---- gathering and projecting ------------------------------------------------------------------------------
 
-    def _chunks(self, scenes: Sequence[Tracks], want_ids: bool = False):
+    def _chunks(
+        self, scenes: Sequence[Tracks], want_ids: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
         batch = self._collate(scenes)
-        frames = batch["X"].shape[1]
-        for start in range(0, frames, self.chunk):
+        for start in range(0, batch["X"].shape[1], self.chunk):
             part = {
                 k: v[:, start : start + self.chunk] if k in _LAYER + _CAMERA else v for k, v in batch.items()
             }
             yield self._paint(self._project(part), scenes, start, want_ids)
 
-    def _collate(self, scenes: Sequence[Tracks]) -> dict[str, Tensor]:
+    def _collate(self, scenes: Sequence[Tracks]) -> Layers:
         """Stack scenes; shorter layer lists are padded with layers of no opacity. Layers become b t l."""
         most = max(len(s.names) for s in scenes)
-        batch: dict[str, Tensor] = {}
+        batch: Layers = {}
         for key in _LAYER:
             rest = {"Z": 50.0, "h": 0.1, "squash": 1.0}.get(key, 0.0)
             rows = [
@@ -134,7 +149,7 @@ class Stage:
         batch["box"], batch["character"] = box.to(self.device), character.to(self.device)
         return batch
 
-    def _project(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _project(self, batch: Layers) -> Layers:
         """Add to the batch where each layer stands on the picture; see the keys set here. All [b t l]."""
         s = dict(batch)
         focal = s["focal"][..., None] * self.height
@@ -168,70 +183,82 @@ class Stage:
         )
         return s
 
-    def _window(self, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor, drawn: Tensor, roll: bool):
+    def _window(
+        self, left: Tensor, right: Tensor, top: Tensor, bottom: Tensor, drawn: Tensor, rolled: bool
+    ) -> Window | None:
         """The part of the picture a layer may touch in any frame of the chunk, or None."""
+        whole = slice(0, self.height), slice(0, self.width)
         if self.device.type != "cpu":
-            return slice(0, self.height), slice(0, self.width)
+            return whole
         on = drawn > 0
         if not bool(on.any()):
             return None
-        if roll:
-            return slice(0, self.height), slice(0, self.width)
-        x0, x1 = (
-            int(left[on].min().clamp(0, self.width)),
-            math.ceil(right[on].max().clamp(0, self.width).item()),
-        )
-        y0, y1 = (
-            int(top[on].min().clamp(0, self.height)),
-            math.ceil(bottom[on].max().clamp(0, self.height).item()),
-        )
+        if rolled:
+            return whole
+        x0, x1 = int(left[on].min().clamp(0, self.width)), math.ceil(right[on].max().clamp(0, self.width))
+        y0, y1 = int(top[on].min().clamp(0, self.height)), math.ceil(bottom[on].max().clamp(0, self.height))
         return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
 
     # ---- painting ----------------------------------------------------------------------------------------------
 
-    def _paint(self, s: dict[str, Tensor], scenes: Sequence[Tracks], start: int, want_ids: bool):
+    def _paint(
+        self, s: Layers, scenes: Sequence[Tracks], start: int, want_ids: bool
+    ) -> tuple[Tensor, Tensor | None]:
         b, t, layers = s["X"].shape
         looks = [scenery.look(c.place) for c in scenes]
-        one = lambda values: torch.tensor(values, device=self.device, dtype=torch.float32)  # noqa: E731
-        dry = one([float(not k.indoor and not k.water) for k in looks])
-        air = {key: one([c.weather[key] for c in scenes]) * dry for key in ("rain", "snow", "fog", "wind")}
-        wet = torch.maximum(one([k.wet for k in looks]), one([c.weather["wet"] for c in scenes]) * dry)
-        density = 0.012 * one([k.haze for k in looks]) + 0.05 * air["fog"]
-        tint = one([scenery.tint(c.place, c.time) for c in scenes])[:, None, :, None, None]  # b 1 3 1 1
-        seconds = (torch.arange(t, device=self.device) + start) / scenes[0].fps
+        dry = self._each([float(not k.indoor and not k.water) for k in looks])
+        air = {k: self._each([c.weather[k] for c in scenes]) * dry for k in ("rain", "snow", "fog")}
+        canvas = self._prepare(s, scenes, start, air, dry)
+        if bool((s["glow"] > 0.5).any()):
+            canvas.light = torch.zeros_like(canvas.image)
+        if want_ids:
+            canvas.ids = torch.full((b, t, self.height, self.width), -1, device=self.device)
+
+        order = torch.argsort(s["depth"], 2, descending=True)
+        tracks = {k: v for k, v in s.items() if v.dim() == 3 and k != "box"}
+        tracks["character"] = s["character"][:, None]
+        tracks["id"] = torch.arange(layers, device=self.device)[None, None]
+        far_to_near = {k: v.expand(b, t, layers).gather(2, order) for k, v in tracks.items()}
+        shown = [i for i in range(layers) if bool((far_to_near["a"][:, :, i] > 0).any())]
+        cast = [{k: v[:, :, i, None, None] for k, v in far_to_near.items()} for i in shown]  # b t 1 1 each
+        mirrors = bool((canvas.wet > 0.02).any())
+        for p in cast:  # what lies on the ground comes before all that stands on it
+            self._shadow(canvas, p)
+            if mirrors:
+                self._reflection(canvas, p)
+        for p in cast:
+            self._drawing(canvas, p)
+
+        image = self._falling(canvas.image, air, canvas.seconds)
+        if canvas.light is not None:
+            image = image + _bloom(canvas.light)
+        flat = self._each([float(c.style == "flat") for c in scenes])[:, None, None, None, None]
+        if bool(flat.any()):
+            image = image + (_flatten(image) - image) * flat
+        return image.clamp(0, 1), canvas.ids
+
+    def _each(self, values: Sequence[float]) -> Tensor:
+        """One number a scene, [b]."""
+        return torch.tensor(values, device=self.device, dtype=torch.float32)
+
+    def _prepare(
+        self, s: Layers, scenes: Sequence[Tracks], start: int, air: Layers, dry: Tensor
+    ) -> _Canvas:
+        """A canvas with the place on it and nobody there yet."""
+        looks = [scenery.look(c.place) for c in scenes]
         rolled = bool((s["roll"].abs() > 1e-4).any())
         x, y = self._pixels(s, rolled)
+        wet = torch.maximum(
+            self._each([k.wet for k in looks]), self._each([c.weather["wet"] for c in scenes]) * dry
+        )
+        density = 0.012 * self._each([k.haze for k in looks]) + 0.05 * air["fog"]
+        tint = torch.tensor([scenery.tint(c.place, c.time) for c in scenes], device=self.device)
+        tint = tint[:, None, :, None, None]
+        image, fog_colour = self._background(s, scenes, (x, y), tint, wet, density)
+        seconds = (torch.arange(s["X"].shape[1], device=self.device) + start) / scenes[0].fps
+        return _Canvas(x, y, rolled, tint, wet, density, seconds, image, fog_colour)
 
-        glows = bool((s["glow"] > 0.5).any())
-        image, fog_colour = self._background(s, scenes, x, y, tint, wet, density)
-        frames = _Frames(image, torch.zeros_like(image) if glows else None, fog_colour)
-        order = torch.argsort(s["depth"], 2, descending=True)
-        character = s["character"][:, None].expand(b, t, layers)
-        per_layer = {k: v for k, v in s.items() if v.shape[:1] == (b,) and v.dim() == 3 and k != "box"}
-        per_layer |= {
-            "character": character,
-            "id": torch.arange(layers, device=self.device).expand(b, t, layers),
-        }
-        sort = {k: v.expand(b, t, layers).gather(2, order) for k, v in per_layer.items()}
-        ids = torch.full((b, t, self.height, self.width), -1, device=self.device) if want_ids else None
-        drawable = [i for i in range(layers) if bool((sort["a"][:, :, i] > 0).any())]
-        for i in drawable:
-            p = {k: v[:, :, i, None, None] for k, v in sort.items()}  # b t 1 1
-            self._shadow(frames.image, p, x, y, wet, rolled)
-            if bool((wet > 0.02).any()):
-                self._reflection(frames, p, x, y, wet, density, tint, seconds, rolled)
-        for i in drawable:
-            p = {k: v[:, :, i, None, None] for k, v in sort.items()}
-            self._sprite_layer(frames, p, x, y, density, tint, rolled, ids)
-        image = self._falling(frames.image, air, seconds)
-        if frames.light is not None:
-            image = image + _bloom(frames.light)
-        if any(c.style == "flat" for c in scenes):
-            flat = one([float(c.style == "flat") for c in scenes])[:, None, None, None, None]
-            image = image + (_flatten(image) - image) * flat
-        return image.clamp(0, 1), ids
-
-    def _pixels(self, s: dict[str, Tensor], rolled: bool) -> tuple[Tensor, Tensor]:
+    def _pixels(self, s: Layers, rolled: bool) -> tuple[Tensor, Tensor]:
         """Pixel coordinates with the camera's roll undone: [1 1 h w], or [b t h w] when the camera rolls."""
         if not rolled:
             return self._x[None, None], self._y[None, None]
@@ -239,8 +266,20 @@ class Stage:
         dx, dy = self._x - self.width / 2, self._y - self.height / 2
         return self.width / 2 + dx * c + dy * n, self.height / 2 - dx * n + dy * c
 
-    def _background(self, s, scenes, x, y, tint, wet, density) -> tuple[Tensor, Tensor]:
-        """Sky and ground [b t 3 h w] and the colour of the distance [b t 3 1 1]; once only while the camera rests."""
+    def _background(
+        self,
+        s: Layers,
+        scenes: Sequence[Tracks],
+        pixels: tuple[Tensor, Tensor],
+        tint: Tensor,
+        wet: Tensor,
+        density: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Sky and ground [b t 3 h w] and the colour of the distance [b t 3 1 1].
+
+        Both are painted only once while the camera rests.
+        """
+        x, y = pixels
         b, t = s["cx"].shape
         still = all(bool((s[k] == s[k][:, :1]).all()) for k in _CAMERA)
         cam = {k: (s[k][:, :1] if still else s[k])[..., None, None] for k in (*_CAMERA, "horizon")}
@@ -279,63 +318,56 @@ class Stage:
         image = image + (fog_colour - image) * mist * (1 - below) * 0.8
         return image.expand(b, t, *image.shape[2:]).contiguous(), fog_colour.expand(b, t, 3, 1, 1)
 
-    def _shadow(
-        self, image: Tensor, p: dict[str, Tensor], x: Tensor, y: Tensor, wet: Tensor, rolled: bool
-    ) -> None:
+    def _shadow(self, canvas: _Canvas, p: Layers) -> None:
+        """A soft blob under the drawing, wider and paler the higher it is."""
         wide = p["half_w"].clamp(min=1)
         above = ((p["floor"] - p["foot"]) / p["tall"].clamp(min=1)).clamp(0, 3)
         rx = wide * (0.95 + 0.3 * above)
         ry = (rx * 0.24).clamp(min=1)
-        dark = p["a"] * 0.42 * (1 - p["glow"]) / (1 + 1.5 * above) * (1 - 0.6 * wet[:, None, None, None])
+        dark = p["a"] * 0.42 * (1 - p["glow"]) / (1 + 1.5 * above) * (1 - 0.6 * canvas.wet[:, None, None, None])
         dark = dark * (p["floor"] - p["foot"] > -0.5 * p["tall"])
-        at = self._window(
-            p["x"] - 2 * rx, p["x"] + 2 * rx, p["floor"] - 2 * ry, p["floor"] + 2 * ry, dark, rolled
-        )
+        left, right, top, bottom = p["x"] - 2 * rx, p["x"] + 2 * rx, p["floor"] - 2 * ry, p["floor"] + 2 * ry
+        at = self._window(left, right, top, bottom, dark, canvas.rolled)
         if at is None:
             return
-        xs, ys = x[:, :, *at], y[:, :, *at]
+        xs, ys = canvas.x[:, :, *at], canvas.y[:, :, *at]
         away = ((xs - p["x"]) / rx) ** 2 + ((ys - p["floor"]) / ry) ** 2
-        image[..., *at] *= (1 - dark * torch.exp(-1.6 * away))[:, :, None]
+        canvas.image[..., *at] *= (1 - dark * torch.exp(-1.6 * away))[:, :, None]
 
-    def _reflection(self, frames, p, x, y, wet, density, tint, seconds, rolled) -> None:
-        """The drawing mirrored at the ground, bent by smooth ripples that grow with distance from the foot."""
-        strength = wet[:, None, None, None]
+    def _reflection(self, canvas: _Canvas, p: Layers) -> None:
+        """The drawing mirrored at the ground, bent by ripples that grow smoothly away from the foot."""
+        strength = canvas.wet[:, None, None, None]
         low = 2 * p["floor"] - p["top"]
         margin = 0.04 * self.height
-        at = self._window(
-            p["left"] - margin, p["right"] + margin, p["floor"] - 1, low + margin, p["a"] * strength, rolled
-        )
+        left, right, top, bottom = p["left"] - margin, p["right"] + margin, p["floor"] - 1, low + margin
+        at = self._window(left, right, top, bottom, p["a"] * strength, canvas.rolled)
         if at is None:
             return
-        xs, ys = x[:, :, *at], y[:, :, *at]
+        xs, ys = canvas.x[:, :, *at], canvas.y[:, :, *at]
         depth = (ys - p["floor"]).clamp(min=0) / self.height
         wave = 2 * math.pi * ys / (0.05 * self.height)
-        clock = seconds[None, :, None, None]
-        bend = (
-            (torch.sin(wave + 5 * clock) + 0.6 * torch.sin(1.7 * wave - 7 * clock))
-            * self.height
-            * 0.04
-            * depth
-        )
-        rgba = self._sample(
-            p, xs + bend.clamp(-0.012 * self.height, 0.012 * self.height), 2 * p["floor"] - ys
-        )
+        clock = canvas.seconds[None, :, None, None]
+        bend = (torch.sin(wave + 5 * clock) + 0.6 * torch.sin(1.7 * wave - 7 * clock)) * 0.04 * depth
+        rgba = self._sample(p, xs + bend.clamp(-0.012, 0.012) * self.height, 2 * p["floor"] - ys)
         fade = strength * 0.55 * torch.exp(-depth * 2.2) * torch.sigmoid((ys - p["floor"]) * 2)
-        self._over(frames, rgba * fade[:, :, None], p, density, tint, at)
+        self._over(canvas, rgba * fade[:, :, None], p, at)
 
-    def _sprite_layer(self, frames, p, x, y, density, tint, rolled, ids) -> None:
-        at = self._window(p["left"] - 1, p["right"] + 1, p["top"] - 1, p["bottom"] + 1, p["a"], rolled)
+    def _drawing(self, canvas: _Canvas, p: Layers) -> None:
+        """The drawing itself; what is under ground stays hidden."""
+        at = self._window(
+            p["left"] - 1, p["right"] + 1, p["top"] - 1, p["bottom"] + 1, p["a"], canvas.rolled
+        )
         if at is None:
             return
-        xs, ys = x[:, :, *at], y[:, :, *at]
+        xs, ys = canvas.x[:, :, *at], canvas.y[:, :, *at]
         rgba = self._sample(p, xs, ys)
         buried = torch.where(p["Y"] < 0, torch.sigmoid((p["floor"] - ys) * 2), 1.0)
         rgba = rgba * buried[:, :, None]
-        self._over(frames, rgba, p, density, tint, at)
-        if ids is not None:
-            ids[..., *at] = torch.where(rgba[:, :, 3] > 0.5, p["id"], ids[..., *at])
+        self._over(canvas, rgba, p, at)
+        if canvas.ids is not None:
+            canvas.ids[..., *at] = torch.where(rgba[:, :, 3] > 0.5, p["id"], canvas.ids[..., *at])
 
-    def _coverage(self, s: dict[str, Tensor], layer: int) -> Tensor:
+    def _coverage(self, s: Layers, layer: int) -> Tensor:
         """Pixels a layer would cover were nothing in front of it, [b t]."""
         p = {k: v[:, :, layer, None, None] for k, v in s.items() if v.dim() == 3 and k not in ("box",)}
         b, t, count = s["X"].shape
@@ -345,7 +377,7 @@ class Stage:
         buried = torch.where(p["Y"] < 0, (p["floor"] > self._y).float(), 1.0)
         return ((rgba[:, :, 3] * buried) > 0.5).sum((2, 3))
 
-    def _sample(self, p: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def _sample(self, p: Layers, x: Tensor, y: Tensor) -> Tensor:
         """The drawing's premultiplied rgba at pixels x y, [b t 4 h w]; 0 outside."""
         c, n = torch.cos(p["rot"]), torch.sin(p["rot"])
         dx, dy = x - p["x"], y - p["y"]
@@ -372,19 +404,19 @@ class Stage:
                 shown = shown * (du * du + dv * dv > (p["br"] * (1 - 0.2 * (k % 2))) ** 2)
         return rgba.reshape(b, t, 4, h, w) * shown[:, :, None]
 
-    def _over(self, frames: _Frames, rgba: Tensor, p: dict[str, Tensor], density, tint, at) -> None:
+    def _over(self, canvas: _Canvas, rgba: Tensor, p: Layers, at: Window) -> None:
         """Lay premultiplied rgba over the frames, lit, tinted and fogged."""
         alpha, glow = rgba[:, :, 3:], p["glow"][:, :, None]
-        fog = 1 - torch.exp(-p["depth"] * density[:, None, None, None])
+        fog = 1 - torch.exp(-p["depth"] * canvas.density[:, None, None, None])
         fog = torch.where(p["character"] > 0, fog.clamp(max=_FOG_LIMIT), fog)[:, :, None]
         fill = _FILL * p["character"][:, :, None]
-        light = (tint + (1 - tint) * fill) * (1 - glow) + 1.12 * glow
-        colour = rgba[:, :, :3] * light * (1 - fog) + frames.fog_colour * alpha * fog
-        frames.image[..., *at] = frames.image[..., *at] * (1 - alpha) + colour
-        if frames.light is not None:
-            frames.light[..., *at] = frames.light[..., *at] * (1 - alpha) + colour * (glow > 0.5)
+        light = (canvas.tint + (1 - canvas.tint) * fill) * (1 - glow) + 1.12 * glow
+        colour = rgba[:, :, :3] * light * (1 - fog) + canvas.fog_colour * alpha * fog
+        canvas.image[..., *at] = canvas.image[..., *at] * (1 - alpha) + colour
+        if canvas.light is not None:
+            canvas.light[..., *at] = canvas.light[..., *at] * (1 - alpha) + colour * (glow > 0.5)
 
-    def _falling(self, image: Tensor, air: dict[str, Tensor], seconds: Tensor) -> Tensor:
+    def _falling(self, image: Tensor, air: Layers, seconds: Tensor) -> Tensor:
         """Snow and rain in three depths; thinned, since each flake costs bits of a small latent."""
         clock = seconds[:, None, None]
         for kind, (drift, fall, colour, strength) in {
@@ -404,7 +436,7 @@ class Stage:
 
 
 def _lookup(texture: Tensor, u: Tensor, v: Tensor, wrap: bool) -> Tensor:
-    """Bilinear texture [b c H W] at u v in 0..1, [b t h w] -> [b t c h w]. Frames are folded into rows: no copies."""
+    """Bilinear texture [b c H W] at u v in 0..1, [b t h w] -> [b t c h w]; frames folded into rows, no copies."""
     b, t, h, w = torch.broadcast_shapes(u.shape, v.shape)
     b = max(b, texture.shape[0])
     if wrap:
