@@ -241,9 +241,7 @@ class Stage:
         """One number a scene, [b]."""
         return torch.tensor(values, device=self.device, dtype=torch.float32)
 
-    def _prepare(
-        self, s: Layers, scenes: Sequence[Tracks], start: int, air: Layers, dry: Tensor
-    ) -> _Canvas:
+    def _prepare(self, s: Layers, scenes: Sequence[Tracks], start: int, air: Layers, dry: Tensor) -> _Canvas:
         """A canvas with the place on it and nobody there yet."""
         looks = [scenery.look(c.place) for c in scenes]
         rolled = bool((s["roll"].abs() > 1e-4).any())
@@ -324,7 +322,9 @@ class Stage:
         above = ((p["floor"] - p["foot"]) / p["tall"].clamp(min=1)).clamp(0, 3)
         rx = wide * (0.95 + 0.3 * above)
         ry = (rx * 0.24).clamp(min=1)
-        dark = p["a"] * 0.42 * (1 - p["glow"]) / (1 + 1.5 * above) * (1 - 0.6 * canvas.wet[:, None, None, None])
+        dark = (
+            p["a"] * 0.42 * (1 - p["glow"]) / (1 + 1.5 * above) * (1 - 0.6 * canvas.wet[:, None, None, None])
+        )
         dark = dark * (p["floor"] - p["foot"] > -0.5 * p["tall"])
         left, right, top, bottom = p["x"] - 2 * rx, p["x"] + 2 * rx, p["floor"] - 2 * ry, p["floor"] + 2 * ry
         at = self._window(left, right, top, bottom, dark, canvas.rolled)
@@ -354,9 +354,7 @@ class Stage:
 
     def _drawing(self, canvas: _Canvas, p: Layers) -> None:
         """The drawing itself; what is under ground stays hidden."""
-        at = self._window(
-            p["left"] - 1, p["right"] + 1, p["top"] - 1, p["bottom"] + 1, p["a"], canvas.rolled
-        )
+        at = self._window(p["left"] - 1, p["right"] + 1, p["top"] - 1, p["bottom"] + 1, p["a"], canvas.rolled)
         if at is None:
             return
         xs, ys = canvas.x[:, :, *at], canvas.y[:, :, *at]

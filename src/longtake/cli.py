@@ -1,0 +1,300 @@
+"""The command line: thin. Every command builds a Request or calls one function; errors are one line and exit 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from longtake.errors import LongtakeError
+
+if TYPE_CHECKING:
+    from longtake.request import Request
+
+
+class Commands(TyperGroup):
+    """Loads the training commands only when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "train"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "train":
+            from longtake.train.commands import app as train
+
+            command = typer.main.get_command(train)
+            command.name = "train"
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Words in, a film out, on your own machine. 一句话，一部短片。",
+)
+world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
+app.add_typer(world, name="world")
+
+Prompt = Annotated[
+    str, typer.Argument(help="What the film shows, in English or Chinese.", show_default=False)
+]
+Clip = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
+Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; .mp4 a film, .png a picture.")]
+Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
+Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
+Fps = Annotated[int, typer.Option(help="Frames a second: 12 or 24.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
+Model = Annotated[str, typer.Option(help="pocket, or the path of a weights file.")]
+Steps = Annotated[int, typer.Option(help="Sampling steps, 1 to 100.")]
+Guidance = Annotated[float, typer.Option(help="How strictly the words are followed, 1 to 20.")]
+Negative = Annotated[str, typer.Option(help="What the film should not show.")]
+
+
+@app.command()
+def generate(
+    prompt: Prompt = "",
+    output: Output = Path("film.mp4"),
+    seconds: Seconds = 4.0,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
+    one_take: Annotated[
+        bool, typer.Option("--one-take", help="One unbroken shot (the only kind yet).")
+    ] = False,
+    steps: Steps = 8,
+    guidance: Guidance = 3.0,
+    negative: Negative = "",
+) -> None:
+    """Make a film, or a picture, from words."""
+    del one_take  # every film is one take until there is a director
+    _run(
+        output, prompt=prompt, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
+        steps=steps, guidance=guidance, negative=negative,
+    )  # fmt: skip
+
+
+@app.command()
+def extend(
+    clip: Clip,
+    prompt: Prompt,
+    output: Output = Path("extended.mp4"),
+    seconds: Seconds = 4.0,
+    backward: Annotated[bool, typer.Option("--backward", help="Make what came before instead.")] = False,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    steps: Steps = 8,
+    guidance: Guidance = 3.0,
+) -> None:
+    """Make a clip go on, or begin earlier."""
+    _run(
+        output, task="extend", video=clip, prompt=prompt, seconds=seconds, backward=backward, size=size, fps=fps,
+        seed=seed, model=model, steps=steps, guidance=guidance,
+    )  # fmt: skip
+
+
+@app.command()
+def blend(
+    first: Clip,
+    second: Clip,
+    output: Output = Path("blended.mp4"),
+    prompt: Annotated[str, typer.Option(help="What happens in between.")] = "",
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    steps: Steps = 8,
+    guidance: Guidance = 3.0,
+) -> None:
+    """Connect two clips with a made transition."""
+    _run(
+        output, task="blend", video=first, video_b=second, prompt=prompt, size=size, fps=fps, seed=seed,
+        model=model, steps=steps, guidance=guidance,
+    )  # fmt: skip
+
+
+@app.command()
+def edit(
+    clip: Clip,
+    prompt: Prompt,
+    output: Output = Path("edited.mp4"),
+    strength: Annotated[float, typer.Option(help="How far to leave the original, up to 1.")] = 0.6,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    steps: Steps = 8,
+    guidance: Guidance = 3.0,
+) -> None:
+    """Make a clip again, as the prompt says."""
+    _run(
+        output, task="edit", video=clip, prompt=prompt, strength=strength, size=size, fps=fps, seed=seed,
+        model=model, steps=steps, guidance=guidance,
+    )  # fmt: skip
+
+
+@app.command()
+def loop(
+    clip: Clip,
+    output: Output = Path("loop.mp4"),
+    prompt: Annotated[str, typer.Option(help="What happens on the way back.")] = "",
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    steps: Steps = 8,
+    guidance: Guidance = 3.0,
+) -> None:
+    """Lead the end of a clip back to its beginning."""
+    _run(
+        output, task="loop", video=clip, prompt=prompt, size=size, fps=fps, seed=seed, model=model, steps=steps,
+        guidance=guidance,
+    )  # fmt: skip
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A video or picture.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Who made this? Exit 0 marked as generated, 1 no marks, 2 unreadable."""
+    from longtake.provenance.verify import verify as read_marks
+
+    report = read_marks(file)
+    if json:
+        print(report.to_json())
+    else:
+        for signal in report.signals:
+            print(f"{'yes' if signal.found else 'no ':3}  {signal.name}: {signal.detail}")
+        print(report.verdict)
+    raise typer.Exit(0 if report.marked else 1)
+
+
+@app.command()
+def models() -> None:
+    """What is available, and what it has pictures for."""
+    from longtake.director import subject_names
+    from longtake.model import checkpoint
+    from longtake.pipeline import BF16_MISSING, _slower
+
+    loaded = checkpoint.load()
+    config, vocabulary = loaded.config, loaded.extra.get("vocabulary", {})
+    sizes = ", ".join(f"{w}x{h}" for w, h in config.sizes)
+    print(f"pocket   {checkpoint.PACKAGED}")
+    print(
+        f"  {loaded.size_bytes / 1e6:.0f} MB in memory; native {sizes} at {config.fps} fps; up to 60 s, 1920x1080"
+    )
+    print(f"  speed here: {BF16_MISSING if _slower(loaded) else 'bfloat16 in hardware'}")
+    print("  generate, picture, --image, extend, blend, edit, loop")
+    for language, word in (("en", "pictures of"), ("zh", "画得出")):
+        print(f"  {word}: {', '.join(subject_names(vocabulary, language))}")
+    for slot in ("places", "times", "weathers", "shots", "cameras", "actions"):
+        print(f"  {slot}: {', '.join(key.replace('_', ' ') for key in vocabulary.get(slot, ()))}")
+
+
+@world.command("sample")
+def world_sample(
+    sheet: Annotated[Path, typer.Option(help="Picture to write.")] = Path("world.png"),
+    n: Annotated[int, typer.Option("--n", help="Clips to draw.")] = 24,
+    vocabulary: Annotated[str, typer.Option(help="pocket or full (full needs `world atlas`).")] = "pocket",
+    language: Annotated[str, typer.Option(help="en, zh or both.")] = "both",
+    size: Annotated[str, typer.Option(help="Width x height of a frame.")] = "160x96",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas file.")] = None,
+) -> None:
+    """Draw random captioned clips of the paper theatre on one sheet."""
+    from longtake.world.sheet import sample_sheet
+
+    sample_sheet(sheet, n, vocabulary, language, size, seed, atlas)
+    print(f"{n} clips on {sheet}")
+
+
+@world.command("atlas")
+def world_atlas(
+    packages: Annotated[Path, typer.Argument(help="Folder of the unpacked npm packages (see NOTICE).")],
+    out: Annotated[Path | None, typer.Option(help="Atlas to write; the user's cache by default.")] = None,
+    size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 96,
+    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "full",
+) -> None:
+    """Build the atlas of drawings from the emoji packages."""
+    from longtake.errors import RequestError, nearest
+    from longtake.world.atlas import build, cache_path
+    from longtake.world.sampler import PRESETS, codes
+    from longtake.world.scenes import CODES
+
+    if vocabulary not in PRESETS:
+        raise RequestError(
+            f"unknown vocabulary {vocabulary!r}; choose pocket or full{nearest(vocabulary, PRESETS)}"
+        )
+    target = out or cache_path()
+    count = build([*codes(PRESETS[vocabulary]), *CODES], packages, target, size)
+    print(f"{count} drawings in {target}")
+
+
+def _run(output: Path, **values: Any) -> None:
+    from longtake.request import build_request
+
+    _make(build_request(**values), output)
+
+
+def _make(request: Request, output: Path) -> None:
+    """Show the events of the pipeline as a bar."""
+    from contextlib import closing
+
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from longtake.pipeline import generate as run
+    from longtake.request import Film
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar, closing(run(request, output)) as events:  # type: ignore[type-var]
+        task = bar.add_task("load", total=1.0)
+        for event in events:
+            if isinstance(event, Film):
+                film = event
+            elif event.message:
+                console.print(event.message, style="yellow", highlight=False, markup=False)
+            else:
+                bar.update(task, description=event.stage, completed=event.fraction)
+    what = "picture" if film.frames == 1 else f"{film.seconds:g} s at {film.fps} fps"
+    print(f"{film.path}  {film.width}x{film.height}, {what}, seed {film.seed}")
+
+
+def main() -> None:
+    """Run, and turn what a user can mend into one line and exit 2; Ctrl-C is 130."""
+    try:
+        result = app(standalone_mode=False)
+    except LongtakeError as error:
+        _fail(str(error))
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    else:
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"longtake: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,101 @@
+"""The visible label: "AI生成 / AI-GENERATED" burned into every frame, and found again by its template.
+
+GB 45438-2025 asks for letters of at least 5 % of the shorter side for at least 2 s; these are 6.5 % for the whole
+duration where the frame is wide enough for them. The label changes between two opposite corners, so that no crop
+of 70 % or more clears every frame. The letters are a picture (see scripts/make_label_glyphs.py): no font is needed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from longtake.video import Frame
+
+GLYPHS = Path(__file__).parent / "label.png"
+LETTER_SHARE = 0.065
+"""Height of the letters over the shorter side of the frame."""
+_LETTERS, _OUTLINE = 96, 8
+"""Of the letters' height in the glyph picture, and their outline."""
+WIDEST = 0.92
+"""Of the frame's width: on a narrow frame the label is set in two lines."""
+SECONDS_PER_CORNER = 2.0
+MATCH = 0.60
+"""Normalised correlation from which a corner counts as labelled."""
+
+Plane = np.ndarray[Any, np.dtype[np.float32]]
+Box = tuple[int, int, int, int]
+
+
+@lru_cache(maxsize=16)
+def glyphs(width: int, height: int) -> tuple[Plane, Plane]:
+    """Brightness 0..255 and alpha 0..1 of the label for a frame of this size, both [h w]."""
+    picture = Image.open(GLYPHS).convert("LA")
+    scale = LETTER_SHARE * min(width, height) / _LETTERS
+    if picture.width * scale > WIDEST * width:
+        picture = _two_lines(picture)
+    scale = min(scale, WIDEST * width / picture.width)
+    size = max(8, round(picture.width * scale)), max(4, round(picture.height * scale))
+    small = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), np.float32)
+    return small[..., 0].copy(), small[..., 1] / 255
+
+
+def _two_lines(picture: Image.Image) -> Image.Image:
+    """Break after the slash: the widest gap of the ink before the middle."""
+    ink = np.asarray(picture)[..., 1].max(0) > 0
+    columns = np.arange(picture.width)
+    gaps = columns[~ink & (columns > 0.2 * picture.width) & (columns < 0.5 * picture.width)]
+    cut = int(gaps[-1]) if len(gaps) else round(0.34 * picture.width)
+    first, second = (
+        picture.crop((0, 0, cut, picture.height)),
+        picture.crop((cut, 0, picture.width, picture.height)),
+    )
+    page = Image.new("LA", (max(first.width, second.width), 2 * picture.height))
+    page.paste(first, (0, 0))
+    page.paste(second, (0, picture.height))
+    return page
+
+
+def corners(width: int, height: int) -> tuple[Box, Box]:
+    """The two places of the label, x0 y0 x1 y1: bottom right first, then top left."""
+    h, w = glyphs(width, height)[0].shape
+    margin = max(1, round(0.02 * min(width, height)))
+    low = (width - margin - w, height - margin - h, width - margin, height - margin)
+    return low, (margin, margin, margin + w, margin + h)
+
+
+def burn(frame: Frame, seconds: float) -> Frame:
+    """A copy of the frame with the label where it belongs at this time."""
+    height, width = frame.shape[:2]
+    letters, alpha = glyphs(width, height)
+    x0, y0, x1, y1 = corners(width, height)[int(seconds / SECONDS_PER_CORNER) % 2]
+    labelled = frame.copy()
+    under = labelled[y0:y1, x0:x1].astype(np.float32)
+    mixed = under + (letters[..., None] - under) * alpha[..., None]
+    labelled[y0:y1, x0:x1] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return labelled
+
+
+def match(frame: Frame) -> float:
+    """How well the label is seen in the better of its corners, -1..1 (normalised correlation)."""
+    height, width = frame.shape[:2]
+    grey = frame.astype(np.float32).mean(2)
+    letters, alpha = glyphs(width, height)
+    inside = alpha > 0.5
+    template = letters[inside] - letters[inside].mean()
+    best = -1.0
+    for x0, y0, x1, y1 in corners(width, height):
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                rows, columns = slice(max(0, y0 + dy), y1 + dy), slice(max(0, x0 + dx), x1 + dx)
+                patch = grey[rows, columns]
+                if patch.shape != inside.shape:
+                    continue
+                seen = patch[inside] - patch[inside].mean()
+                scale = float(np.linalg.norm(seen) * np.linalg.norm(template))
+                best = max(best, float(seen @ template) / scale if scale > 0 else -1.0)
+    return best

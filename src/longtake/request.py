@@ -1,0 +1,194 @@
+"""The frozen nouns everything speaks: what is asked for, what happens on the way, and the film that comes of it."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from longtake.errors import RequestError, nearest
+
+Task = Literal["generate", "extend", "blend", "edit", "loop"]
+FRAME_RATES = (12, 24)
+LONGEST_PROMPT = 2000
+_SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
+_NEEDS_VIDEO = ("extend", "blend", "edit", "loop")
+
+
+class Request(BaseModel):
+    """All that decides a film. Nothing is rounded silently: a value that cannot be had is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    prompt: str = ""
+    task: Task = "generate"
+    seconds: float = 4.0
+    """Length of what is made; for extend of what is added."""
+    size: str = "1280x720"
+    """Width x height in pixels, both even."""
+    fps: int = 24
+    seed: int = Field(default_factory=lambda: random.SystemRandom().randrange(2**32))
+    model: str = "pocket"
+    """A model's name, or the path of a weights file."""
+    steps: int = 8
+    guidance: float = 3.0
+    negative: str = ""
+    image: Path | None = None
+    """The picture a film begins with."""
+    video: Path | None = None
+    video_b: Path | None = None
+    """The second film of a blend."""
+    backward: bool = False
+    strength: float = 0.6
+    """How far an edit may leave the original, above 0 up to 1."""
+    label: bool = True
+    """The visible label. Off only for training footage; recorded in the metadata."""
+
+    @field_validator("prompt", "negative")
+    @classmethod
+    def _clean_text(cls, text: str) -> str:
+        kept = "".join(c if not unicodedata.category(c).startswith("C") else " " for c in text)
+        kept = " ".join(kept.split())
+        if len(kept) > LONGEST_PROMPT:
+            raise ValueError(f"the prompt has {len(kept)} characters; shorten it to {LONGEST_PROMPT}")
+        return kept
+
+    @field_validator("seconds")
+    @classmethod
+    def _bounded_seconds(cls, seconds: float) -> float:
+        if not math.isfinite(seconds) or not 0.25 <= seconds <= 60:
+            raise ValueError(f"seconds must be 0.25 to 60, not {seconds:g}; try 4")
+        return seconds
+
+    @field_validator("size")
+    @classmethod
+    def _valid_size(cls, size: str) -> str:
+        match = _SIZE.match(size.lower().replace("×", "x").strip())
+        if not match:
+            raise ValueError(f"size must be WIDTHxHEIGHT in pixels, such as 1280x720, not {size!r}")
+        width, height = int(match[1]), int(match[2])
+        even = width % 2 == 0 and height % 2 == 0
+        fits = min(width, height) >= 128 and max(width, height) <= 1920
+        if not even or not fits or not 9 / 21 - 1e-6 <= width / height <= 21 / 9 + 1e-6:
+            near = "x".join(str(min(1920, max(128, round(v / 2) * 2))) for v in (width, height))
+            raise ValueError(
+                f"size {size} cannot be made: both sides even, 128 to 1920, no slimmer than 21:9; "
+                f"the nearest is {near}"
+                if 9 / 21 <= width / max(height, 1) <= 21 / 9
+                else f"size {size} is slimmer than 21:9; try 1280x720, 720x1280 or 1024x1024"
+            )
+        return f"{width}x{height}"
+
+    @field_validator("fps")
+    @classmethod
+    def _valid_rate(cls, fps: int) -> int:
+        if fps not in FRAME_RATES:
+            near = min(FRAME_RATES, key=lambda rate: abs(rate - fps))
+            raise ValueError(f"fps must be one of {', '.join(map(str, FRAME_RATES))}, not {fps}; try {near}")
+        return fps
+
+    @field_validator("seed")
+    @classmethod
+    def _valid_seed(cls, seed: int) -> int:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be 0 to {2**32 - 1}, not {seed}")
+        return seed
+
+    @field_validator("steps")
+    @classmethod
+    def _valid_steps(cls, steps: int) -> int:
+        if not 1 <= steps <= 100:
+            raise ValueError(f"steps must be 1 to 100, not {steps}; try 8")
+        return steps
+
+    @field_validator("guidance")
+    @classmethod
+    def _valid_guidance(cls, guidance: float) -> float:
+        if not math.isfinite(guidance) or not 1 <= guidance <= 20:
+            raise ValueError(f"guidance must be 1 to 20, not {guidance:g}; try 3")
+        return guidance
+
+    @field_validator("strength")
+    @classmethod
+    def _valid_strength(cls, strength: float) -> float:
+        if not math.isfinite(strength) or not 0 < strength <= 1:
+            raise ValueError(f"strength must be above 0 and at most 1, not {strength:g}; try 0.6")
+        return strength
+
+    @model_validator(mode="after")
+    def _complete(self) -> Request:
+        if self.task in ("generate", "edit", "extend") and not self.prompt and self.image is None:
+            raise ValueError("the prompt is empty; say what the film shows, for example 'a dog in the snow'")
+        if self.task in _NEEDS_VIDEO and self.video is None:
+            raise ValueError(f"{self.task} needs a video; give the path of one")
+        if self.task == "blend" and self.video_b is None:
+            raise ValueError("blend needs two videos; give the path of the second too")
+        return self
+
+    @property
+    def width(self) -> int:
+        return int(self.size.split("x")[0])
+
+    @property
+    def height(self) -> int:
+        return int(self.size.split("x")[1])
+
+    def record(self) -> dict[str, Any]:
+        """What goes into the file's metadata: everything that decides the film, no private paths."""
+        values = self.model_dump(mode="json", exclude_defaults=False)
+        for key in ("image", "video", "video_b"):
+            values[key] = Path(values[key]).name if values[key] else None
+        return values
+
+
+def build_request(**values: Any) -> Request:
+    """A Request from loose values. Raises RequestError with one line that names the fix."""
+    try:
+        return Request(**{key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            raise RequestError(f"unknown option {field!r}{nearest(field, Request.model_fields)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise RequestError(message if first["type"] == "value_error" else f"{field}: {message}") from None
+
+
+class Progress(BaseModel):
+    """How far a film is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Literal["understand", "load", "read", "denoise", "finish", "verify"]
+    fraction: float = 0.0
+    """Share of the whole film that is done, 0..1."""
+    message: str = ""
+    """One line for the user: a word without a picture, a slower machine."""
+    shot: int = 0
+
+
+class Film(BaseModel):
+    """A finished file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    width: int
+    height: int
+    fps: int
+    frames: int
+    """1 for a picture."""
+    seconds: float
+    seed: int
+    caption: str
+    """What the model was told, after words without a picture were replaced."""
+    notes: tuple[str, ...] = ()
+    produce_id: str = ""
+
+
+Event = Progress | Film

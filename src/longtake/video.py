@@ -1,0 +1,201 @@
+"""Reading and writing media: streaming, in constant memory, and never a traceback for a broken file.
+
+Frames cross this boundary as uint8 arrays [h w 3], RGB. The module knows containers and codecs, not models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from longtake.errors import MediaError, OutputError
+
+Frame = np.ndarray[Any, np.dtype[np.uint8]]
+
+MOST_PIXELS = 7680 * 4320
+LONGEST_SECONDS = 600.0
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+FILMS = (".mp4", ".mov", ".m4v")
+CRF = 18
+
+
+class Writer:
+    """An H.264 file that grows frame by frame: yuv420p, BT.709, index first, own metadata keys kept."""
+
+    def __init__(self, path: Path, width: int, height: int, fps: int, metadata: Mapping[str, str]) -> None:
+        with _writing(path):
+            self._container = av.open(
+                str(path), "w", format="mp4", options={"movflags": "+faststart+use_metadata_tags"}
+            )
+            self._container.metadata.update(metadata)
+            stream = self._container.add_stream("libx264", rate=fps)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.options = {"crf": str(CRF), "preset": "veryfast"}
+            context = stream.codec_context
+            context.time_base = Fraction(1, fps)
+            context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
+            context.color_range = 1  # limited
+        self._stream, self._path, self.frames = stream, path, 0
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame. Raises OutputError when the disk is full."""
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        picture.pts = self.frames
+        with _writing(self._path):
+            for packet in self._stream.encode(picture):
+                self._container.mux(packet)
+        self.frames += 1
+
+    def finish(self) -> None:
+        with _writing(self._path):
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+            self._container.close()
+
+    def abandon(self) -> None:
+        """Let go of the file without caring for its contents."""
+        with contextlib.suppress(Exception):
+            self._container.close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # PyAV's errors are OSErrors too
+        raise output_error(path, error) from error
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The user's words for a failed write."""
+    folder = path.parent
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return OutputError(f"the disk is full at {folder}; free some space or write elsewhere")
+        case errno.ENOENT:
+            return OutputError(f"the folder {folder} does not exist; create it first: mkdir -p {folder}")
+        case errno.EACCES | errno.EROFS | errno.EPERM:
+            return OutputError(f"cannot write into {folder}: it is read-only for you; choose another folder")
+    return OutputError(f"cannot write {path.name}: {error.strerror or error}")
+
+
+def check_folder(path: Path) -> None:
+    """Raise OutputError unless a file can be made at `path`, before any work is done."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"the folder {folder} does not exist; create it first: mkdir -p {folder}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file, for example {path / 'film.mp4'}")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"cannot write into {folder}: it is read-only for you; choose another folder")
+
+
+def settle(beside: Path, path: Path) -> None:
+    """Make `beside` durable and give it its final name."""
+    with _writing(path):
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+
+def read_frames(path: Path, fps: float | None = None) -> Iterator[Frame]:
+    """Frames of a video in order, turned upright; at `fps` by time stamp when given.
+
+    Raises MediaError for what is no video, is damaged, or is larger than this program will read.
+    """
+    container = _open_video(path)
+    produced = 0
+    try:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        origin: float | None = None
+        for number, frame in enumerate(container.decode(stream)):
+            time = float(frame.time) if frame.time is not None else number / 24
+            origin = time if origin is None else origin
+            if time - origin > LONGEST_SECONDS:
+                raise MediaError(f"{path.name} is longer than {LONGEST_SECONDS / 60:g} minutes; cut it first")
+            picture = None
+            while fps is None or produced <= (time - origin) * fps + 1e-3:
+                picture = _upright(frame) if picture is None else picture
+                yield picture
+                produced += 1
+                if fps is None:
+                    break
+    except (av.FFmpegError, ValueError) as error:
+        if not produced:
+            raise MediaError(f"{path.name} cannot be decoded ({_reason(error)}); save it again") from None
+        raise MediaError(f"{path.name} is damaged after frame {produced}; save it again or cut it") from None
+    finally:
+        container.close()
+    if not produced:
+        raise MediaError(f"{path.name} has no readable frame; it may be cut off: save it again")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The container's own keys. Raises MediaError for what is no video."""
+    container = _open_video(path)
+    try:
+        return dict(container.metadata)
+    finally:
+        container.close()
+
+
+def _open_video(path: Path) -> Any:
+    _check_file(path)
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(f"{path.name} is not a readable video ({_reason(error)}); try mp4 or mov") from None
+    if not container.streams.video:
+        container.close()
+        raise MediaError(f"{path.name} has no picture track; give a file with video in it")
+    context = container.streams.video[0].codec_context
+    if context.width * context.height > MOST_PIXELS:
+        container.close()
+        raise MediaError(f"{path.name} has {context.width}x{context.height} pixels; at most 8K is read")
+    return container
+
+
+def _upright(frame: Any) -> Frame:
+    picture: Frame = frame.to_ndarray(format="rgb24")
+    turns = round(-frame.rotation / 90) % 4 if getattr(frame, "rotation", 0) else 0
+    return np.ascontiguousarray(np.rot90(picture, -turns)) if turns else picture
+
+
+def read_picture(path: Path) -> Frame:
+    """A picture, turned upright, transparent parts on white. Raises MediaError when it cannot be read."""
+    _check_file(path)
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise MediaError(f"{path.name} has {image.width}x{image.height} pixels; at most 8K is read")
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else _reason(error)
+        raise MediaError(f"{path.name} cannot be read as a picture ({reason}); try png or jpg") from None
+    white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise MediaError(f"there is no file {path}; check the name")
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; give a file in it")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0][:80]
