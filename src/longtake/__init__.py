@@ -9,7 +9,7 @@ Importing this loads neither torch nor any weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["LongtakeError", "generate", "make", "verify"]
 
 
-def generate(prompt: str | Request, output: str | Path = "film.mp4", **options: Any) -> Iterator[Event]:
+def generate(
+    prompt: str | Request, output: str | Path = "film.mp4", **options: Any
+) -> Generator[Event, None, None]:
     """Make a film, yielding progress; the last event is the Film. Options are the fields of Request.
 
     Closing the iterator stops the work and leaves no file. Raises a LongtakeError that names the fix; an option

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -16,13 +15,17 @@ if TYPE_CHECKING:
     from longtake.request import Request
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
+
+
 class Commands(TyperGroup):
     """Loads the training commands only when they are asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), "train"]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name == "train":
             from longtake.train.commands import app as train
 
@@ -265,7 +268,10 @@ def _make(request: Request, output: Path) -> None:
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=console, transient=True) as bar, closing(run(request, output)) as events:  # type: ignore[type-var]
+    with (
+        Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        closing(run(request, output)) as events,
+    ):
         task = bar.add_task("load", total=1.0)
         for event in events:
             if isinstance(event, Film):
@@ -284,17 +290,14 @@ def main() -> None:
         result = app(standalone_mode=False)
     except LongtakeError as error:
         _fail(str(error))
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except UsageError as error:
+        _fail(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
         print("stopped; nothing was written", file=sys.stderr)
         sys.exit(130)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    else:
-        sys.exit(result if isinstance(result, int) else 0)
+    sys.exit(result if isinstance(result, int) else 0)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"longtake: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

@@ -75,7 +75,8 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
     if not vocabulary:
         return Understanding(prompt, language)
     hits = _hits(prompt, language)
-    caption, substitutions = prompt, []
+    caption = prompt
+    substitutions: list[tuple[str, str]] = []
     for start, end, slot, key in sorted(hits, reverse=True):
         used = _replacement(slot, key, vocabulary, language)
         if used is not None:
@@ -198,7 +199,7 @@ def likeness(a: Concept, b: Concept) -> float:
 
 def _likeness_of_places(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     same = len(set(a["habitat"]) & set(b["habitat"])) + len(set(a["weather"]) & set(b["weather"]))
-    return 5.0 * (a["indoor"] == b["indoor"]) + same
+    return 5.0 * float(a["indoor"] == b["indoor"]) + same
 
 
 def _put(text: str, start: int, end: int, used: str, language: str) -> str:

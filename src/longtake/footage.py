@@ -42,7 +42,7 @@ def encode_video(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
 
 def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tensor]:
     group: list[Tensor] = []
-    with closing(read_frames(path, fps=models.config.fps)) as frames:  # type: ignore[type-var]
+    with closing(read_frames(path, fps=models.config.fps)) as frames:
         for frame in frames:
             group.append(_native(frame, size, models.config.vae.upscale))
             if len(group) == models.config.vae.group:
@@ -54,7 +54,7 @@ def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tenso
 
 def _native(frame: Frame, size: tuple[int, int], upscale: int) -> Tensor:
     """One frame at encoder size, [3 h w] in [-1, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(frame)).float() / 127.5 - 1
+    pixels = torch.from_numpy(frame.astype(np.float32)) / 127.5 - 1
     whole = fit(rearrange(pixels, "h w c -> 1 c h w"), *size).clamp(-1, 1)
     return F.avg_pool2d(whole, upscale)[0]
 

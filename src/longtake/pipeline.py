@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
-def generate(request: Request, output: Path, models: Models | None = None) -> Iterator[Event]:
+def generate(request: Request, output: Path, models: Models | None = None) -> Generator[Event, None, None]:
     """Make the film or picture of `request` at `output` (its suffix decides which).
 
     Yields Progress, at last the Film. Raises a LongtakeError; nothing is left behind then, nor on close().

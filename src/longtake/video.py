@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def settle(beside: Path, path: Path) -> None:
         os.replace(beside, path)
 
 
-def read_frames(path: Path, fps: float | None = None) -> Iterator[Frame]:
+def read_frames(path: Path, fps: float | None = None) -> Generator[Frame, None, None]:
     """Frames of a video in order, turned upright; at `fps` by time stamp when given.
 
     Raises MediaError for what is no video, is damaged, or is larger than this program will read.

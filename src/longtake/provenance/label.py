@@ -1,12 +1,14 @@
 """The visible label: "AI生成 / AI-GENERATED" burned into every frame, and found again by its template.
 
 GB 45438-2025 asks for letters of at least 5 % of the shorter side for at least 2 s; these are 6.5 % for the whole
-duration where the frame is wide enough for them. The label changes between two opposite corners, so that no crop
-of 70 % or more clears every frame. The letters are a picture (see scripts/make_label_glyphs.py): no font is needed.
+duration where the frame is wide enough for them. The label visits the four corners in turn, set in so far that a
+crop that keeps 70 % of the picture keeps the whole label in some of its frames. The letters are a picture (see
+scripts/make_label_glyphs.py): no font is needed.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ LETTER_SHARE = 0.065
 """Height of the letters over the shorter side of the frame."""
 _LETTERS, _OUTLINE = 96, 8
 """Of the letters' height in the glyph picture, and their outline."""
-WIDEST = 0.92
+WIDEST = 0.8
 """Of the frame's width: on a narrow frame the label is set in two lines."""
-SECONDS_PER_CORNER = 2.0
+SECONDS_PER_CORNER = 1.0
+INSET = 0.083
+"""Distance from each edge over that side: (1 - sqrt(0.7)) / 2, what such a crop can cut at both ends, rounded up."""
 MATCH = 0.60
 """Normalised correlation from which a corner counts as labelled."""
 
@@ -41,7 +45,7 @@ def glyphs(width: int, height: int) -> tuple[Plane, Plane]:
     scale = min(scale, WIDEST * width / picture.width)
     size = max(8, round(picture.width * scale)), max(4, round(picture.height * scale))
     small = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), np.float32)
-    return small[..., 0].copy(), small[..., 1] / 255
+    return small[..., 0].copy(), (small[..., 1] / 255).astype(np.float32)
 
 
 def _two_lines(picture: Image.Image) -> Image.Image:
@@ -60,19 +64,21 @@ def _two_lines(picture: Image.Image) -> Image.Image:
     return page
 
 
-def corners(width: int, height: int) -> tuple[Box, Box]:
-    """The two places of the label, x0 y0 x1 y1: bottom right first, then top left."""
+def corners(width: int, height: int) -> tuple[Box, ...]:
+    """The places of the label in the order of their turns, x0 y0 x1 y1; the first is bottom right."""
     h, w = glyphs(width, height)[0].shape
-    margin = max(1, round(0.02 * min(width, height)))
-    low = (width - margin - w, height - margin - h, width - margin, height - margin)
-    return low, (margin, margin, margin + w, margin + h)
+    dx, dy = math.ceil(INSET * width), math.ceil(INSET * height)
+    left, right, top, bottom = dx, width - dx - w, dy, height - dy - h
+    places = ((right, bottom), (left, top), (right, top), (left, bottom))
+    return tuple((x, y, x + w, y + h) for x, y in places)
 
 
 def burn(frame: Frame, seconds: float) -> Frame:
     """A copy of the frame with the label where it belongs at this time."""
     height, width = frame.shape[:2]
     letters, alpha = glyphs(width, height)
-    x0, y0, x1, y1 = corners(width, height)[int(seconds / SECONDS_PER_CORNER) % 2]
+    places = corners(width, height)
+    x0, y0, x1, y1 = places[int(seconds / SECONDS_PER_CORNER) % len(places)]
     labelled = frame.copy()
     under = labelled[y0:y1, x0:x1].astype(np.float32)
     mixed = under + (letters[..., None] - under) * alpha[..., None]
@@ -81,7 +87,7 @@ def burn(frame: Frame, seconds: float) -> Frame:
 
 
 def match(frame: Frame) -> float:
-    """How well the label is seen in the better of its corners, -1..1 (normalised correlation)."""
+    """How well the label is seen in the best of its corners, -1..1 (normalised correlation)."""
     height, width = frame.shape[:2]
     grey = frame.astype(np.float32).mean(2)
     letters, alpha = glyphs(width, height)

@@ -83,7 +83,7 @@ def _sampled(file: Path, is_picture: bool) -> Iterator[Frame]:
     if is_picture:
         yield read_picture(file)
         return
-    with closing(read_frames(file, fps=2)) as frames:  # type: ignore[type-var]
+    with closing(read_frames(file, fps=2)) as frames:
         yield from islice(frames, SAMPLED)
 
 
@@ -100,7 +100,7 @@ def _picture_metadata(file: Path) -> dict[str, str]:
     try:
         with Image.open(file) as image:
             image.load()
-            texts = {k: v for k, v in image.info.items() if isinstance(v, str)}
+            texts = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
             packet = image.info.get("xmp", b"")
     except OSError as error:
         raise MediaError(f"{file.name} cannot be read as a picture ({error}); try png or jpg") from None

@@ -327,9 +327,9 @@ def _skyline(picture: Tensor, horizon: str, time: str, rng: random.Random) -> Te
         case "skyline" | "roofs" | "stalls":
             warm = horizon != "skyline"
             walls = [(0.86, 0.70, 0.55), (0.78, 0.52, 0.42), (0.90, 0.84, 0.70)]
-            towers = [(0.55, 0.60, 0.68), (0.48, 0.52, 0.60), (0.62, 0.66, 0.72)]
+            blocks = [(0.55, 0.60, 0.68), (0.48, 0.52, 0.60), (0.62, 0.66, 0.72)]
             glow: list[Rgb] = [(1.0, 0.85, 0.5)] if time == "night" else [(0.40, 0.46, 0.56)]
-            fronts = [_shade(time, c) for c in (walls if warm else towers)]
+            fronts = [_shade(time, c) for c in (walls if warm else blocks)]
             low, high = (24, 54) if warm else (40, 120)
             _blocks(picture, rng, fronts, low, high, glow, 0.35)
         case "stands":

@@ -1,0 +1,74 @@
+"""Understanding: known words pass, unknown ones are named, in both languages."""
+
+from __future__ import annotations
+
+import pytest
+
+from longtake.director import language_of, subject_names, understand
+from longtake.errors import RequestError
+from longtake.world.sampler import PRESETS
+
+POCKET = PRESETS["pocket"]
+WORDS = {
+    "subjects": POCKET.subjects,
+    "places": POCKET.places,
+    "times": POCKET.times,
+    "weathers": POCKET.weathers,
+}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a dog walks in a snowy field",
+        "a woman is walking in a pine forest at night",
+        "a red car drives along a wet street in the rain",
+        "一只企鹅在沙滩上跳",
+        "一个女人走在雨中的霓虹街道上",
+    ],
+)
+def test_known_words_pass_unchanged(prompt: str) -> None:
+    found = understand(prompt, WORDS)
+    assert found.caption == prompt and not found.substitutions
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "language"),
+    [
+        ("a lion walks in a meadow", "lion", "en"),
+        ("草地上有一头狮子", "狮子", "zh"),
+        ("a fox at noon", "fox", "en"),
+    ],
+)
+def test_replaced_by_the_nearest(prompt: str, said: str, language: str) -> None:
+    found = understand(prompt, WORDS)
+    assert found.language == language
+    assert [s for s, _ in found.substitutions] == [said]
+    used = found.substitutions[0][1]
+    assert used in subject_names(WORDS, language) and used in found.caption and said not in found.caption
+    assert any(said in note and used in note for note in found.notes)
+
+
+def test_places_and_times_too() -> None:
+    found = understand("a dog runs on the moon at dawn", WORDS)
+    assert len(found.substitutions) == 2
+    assert "at sunset" in found.caption and "moon" not in found.caption
+
+
+def test_unknown_words_are_listed() -> None:
+    assert understand("a dog and a zorblax in the snow", WORDS).unknown == ("zorblax",)
+    assert "no thing known here" in understand("beauty", WORDS).notes[0]
+
+
+def test_article_agrees() -> None:
+    assert "an elephant" in understand("a mammoth walks", WORDS | {"subjects": ("1f418",)}).caption
+
+
+def test_strict() -> None:
+    with pytest.raises(RequestError, match="lion"):
+        understand("a lion", WORDS, strict=True)
+    assert understand("a dog", WORDS, strict=True).caption == "a dog"
+
+
+def test_language() -> None:
+    assert language_of("a dog") == "en" and language_of("一只dog") == "zh"

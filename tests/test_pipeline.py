@@ -1,0 +1,179 @@
+"""The main path with a small untrained model: every task makes a marked file, and failure leaves nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import longtake
+from longtake import pipeline
+from longtake.errors import LongtakeError, MediaError, OutputError, RequestError
+from longtake.model import checkpoint
+from longtake.model.checkpoint import Models
+from longtake.model.dit import DiT
+from longtake.model.presets import PRESETS
+from longtake.model.text import TextEncoder, train_tokenizer
+from longtake.model.vae import VAE
+from longtake.request import Film, Progress, build_request
+from longtake.video import Writer, read_frames
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from dataclasses import replace
+
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["a dog in the snow", "一只狗在雪地里"], 300)
+    config = PRESETS["xs"]
+    config = replace(config, text=replace(config.text, vocab=tokenizer.size))
+    modules = {"dit": DiT(config.dit), "vae": VAE(config.vae), "text": TextEncoder(config.text)}
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    checkpoint.save(path, modules, config, tokenizer.to_json())
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(weights: Path) -> Models:
+    return checkpoint.load(weights)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "given.mp4"
+    writer = Writer(path, 320, 192, 12, {})
+    for i in range(12):
+        writer.write(np.full((192, 320, 3), 40 + 10 * i, np.uint8))
+    writer.finish()
+    return path
+
+
+def make(models: Models, output: Path, **values: object) -> Film:
+    request = build_request(**({"prompt": "a dog", "steps": 2, "seed": 1, "size": "320x192"} | values))
+    *progress, film = pipeline.generate(request, output, models)
+    assert all(isinstance(event, Progress) for event in progress) and isinstance(film, Film)
+    assert os.listdir(output.parent) and not list(output.parent.glob(".*partial*"))
+    report = longtake.verify(output)
+    assert report.verdict == "generated" and all(signal.found for signal in report.signals)
+    assert report.record is not None and report.record["request"]["seed"] == 1
+    return film
+
+
+def test_film_has_its_length_and_repeats_bit_for_bit(models: Models, tmp_path: Path) -> None:
+    film = make(models, tmp_path / "a.mp4", seconds=1.25)
+    assert (film.frames, film.seconds) == (30, 1.25)
+    assert len(list(read_frames(film.path))) == 30
+    make(models, tmp_path / "b.mp4", seconds=1.25)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    make(models, tmp_path / "c.mp4", seconds=1.25, prompt="a cat")
+    assert (tmp_path / "a.mp4").read_bytes() != (tmp_path / "c.mp4").read_bytes()
+
+
+def test_longer_than_a_window(models: Models, tmp_path: Path) -> None:
+    assert make(models, tmp_path / "a.mp4", seconds=7, fps=12, steps=1).frames == 84
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.webp"])
+def test_picture(models: Models, tmp_path: Path, name: str) -> None:
+    film = make(models, tmp_path / name, size="256x256")
+    with Image.open(film.path) as image:
+        assert image.size == (256, 256) and film.frames == 1
+
+
+def test_every_task(models: Models, tmp_path: Path, clip: Path) -> None:
+    still = tmp_path / "first.png"
+    Image.new("RGB", (400, 300), (90, 160, 220)).save(still)
+    assert make(models, tmp_path / "i.mp4", image=still, seconds=1).frames == 24
+    longer = make(models, tmp_path / "x.mp4", task="extend", video=clip, seconds=1, fps=12)
+    assert longer.frames == 12 + 12
+    earlier = make(models, tmp_path / "y.mp4", task="extend", video=clip, seconds=1, fps=12, backward=True)
+    assert earlier.frames == 24
+    assert make(models, tmp_path / "l.mp4", task="loop", video=clip, fps=12).frames == 12 + 16
+    assert make(models, tmp_path / "e.mp4", task="edit", video=clip, fps=12).frames == 12
+    joined = make(models, tmp_path / "b.mp4", task="blend", video=clip, video_b=clip, fps=12)
+    assert joined.frames == 12 + 16 + 12
+
+
+def test_extension_begins_with_the_given_clip(models: Models, tmp_path: Path, clip: Path) -> None:
+    """What is known comes out as the autoencoder gives it back, whatever is made after it."""
+    make(models, tmp_path / "a.mp4", task="extend", video=clip, seconds=1, fps=12)
+    make(models, tmp_path / "b.mp4", task="extend", video=clip, seconds=1, fps=12, prompt="a cat")
+    a, b = (list(read_frames(tmp_path / f"{n}.mp4")) for n in "ab")
+    assert all(np.abs(x.astype(int) - y).mean() < 2 for x, y in zip(a[:12], b[:12], strict=True))
+
+
+def test_closing_stops_and_leaves_nothing(models: Models, tmp_path: Path) -> None:
+    events = pipeline.generate(build_request(prompt="a dog", size="320x192"), tmp_path / "a.mp4", models)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "denoise":
+            break
+    events.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Writer, frame: object) -> None:
+        raise OutputError("the disk is full at /x; free some space or write elsewhere") from OSError(
+            errno.ENOSPC
+        )
+
+    monkeypatch.setattr(Writer, "write", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        make(models, tmp_path / "a.mp4", seconds=1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_unmarked_output_is_an_error_not_a_file(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longtake.provenance.label.burn", lambda frame, seconds: frame)
+    with pytest.raises(OutputError, match="visible label"):
+        make(models, tmp_path / "a.mp4", seconds=1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_label_can_be_left_out_and_that_is_recorded(models: Models, tmp_path: Path) -> None:
+    request = build_request(prompt="a dog", steps=1, seconds=0.5, size="320x192", label=False, seed=3)
+    *_, film = pipeline.generate(request, tmp_path / "a.mp4", models)
+    assert isinstance(film, Film)
+    report = longtake.verify(film.path)
+    assert report.verdict == "generated" and not report.signals[0].found
+    assert report.record is not None and report.record["request"]["label"] is False
+
+
+def test_wrong_outputs(models: Models, tmp_path: Path, clip: Path) -> None:
+    for name, message in (("a.avi", "name it .mp4"), ("none/a.mp4", "mkdir -p")):
+        with pytest.raises(OutputError, match=message):
+            make(models, tmp_path / name)
+    with pytest.raises(OutputError, match="is a folder"):
+        (tmp_path / "folder.mp4").mkdir()
+        make(models, tmp_path / "folder.mp4")
+    with pytest.raises(OutputError, match="makes a film"):
+        make(models, tmp_path / "a.png", task="loop", video=clip)
+
+
+def test_wrong_inputs(models: Models, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    for values in ({"task": "edit", "video": empty}, {"image": tmp_path / "none.png"}):
+        with pytest.raises(MediaError):
+            make(models, tmp_path / "out.mp4", **values)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_models_by_name_and_path(weights: Path, tmp_path: Path) -> None:
+    assert pipeline.load_models(str(weights)).name == "tiny"
+    with pytest.raises(RequestError, match="did you mean pocket"):
+        pipeline.load_models("poket")
+    with pytest.raises(LongtakeError):
+        pipeline.load_models(str(tmp_path / "none.safetensors"))
+
+
+def test_public_names() -> None:
+    assert longtake.__all__ == sorted(longtake.__all__)
+    assert all(hasattr(longtake, name) for name in longtake.__all__)
