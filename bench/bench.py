@@ -30,17 +30,22 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import longtake
+from longtake import pipeline
+from longtake.diffusion.sample import autocast_dtype
 from longtake.errors import WeightsError
 from longtake.model import checkpoint
 from longtake.model.checkpoint import Models
 from longtake.model.dit import DiT
 from longtake.model.presets import PRESETS, ModelConfig
 from longtake.model.vae import VAE
+from longtake.request import Request
 
 PROMPT = "a golden puppy plays in the snow"
 SECONDS = 4
 SIZE = (320, 192)
+SEED = 7
+GUIDED = 2
+"""A step asks twice, with the prompt and without."""
 STAGE_SIDE, STAGE_FRAMES, STAGE_WORKERS = 128, 48, 2
 
 
@@ -125,14 +130,19 @@ def stage_rows(seconds: float) -> Iterator[Row]:
 # ---- the transformer ----
 
 
+def arithmetic() -> torch.autocast:
+    """The precision in which the pipeline runs the networks here."""
+    dtype = autocast_dtype(torch.device("cpu"))
+    return torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
 def matmul_peak(dtype: torch.dtype) -> float:
     """The best rate of a square matrix product on this machine, FLOP/s."""
     best = 0.0
-    with torch.inference_mode():
-        for side in (1024, 2048, 4096):
-            a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
-            seconds = median_seconds(lambda a=a, b=b: a @ b, repeats=5)
-            best = max(best, 2 * side**3 / seconds)
+    for side in (1024, 2048, 4096):
+        a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+        seconds = median_seconds(lambda a=a, b=b: a @ b, repeats=5)
+        best = max(best, 2 * side**3 / seconds)
     return best
 
 
@@ -142,9 +152,9 @@ def in_diffusers(dit: DiT) -> nn.Module:
 
     config = dit.config
     other = WanTransformer3DModel(
-        patch_size=tuple(config.patch),
+        patch_size=config.patch,
         num_attention_heads=config.heads,
-        attention_head_dim=config.dim // config.heads,
+        attention_head_dim=config.head_dim,
         in_channels=config.in_channels,
         out_channels=config.out_channels,
         text_dim=config.text_dim,
@@ -154,44 +164,43 @@ def in_diffusers(dit: DiT) -> nn.Module:
         eps=config.eps,
     )
     other.load_state_dict(dit.state_dict(), strict=True)
-    with tempfile.TemporaryDirectory() as folder:  # reading it back keeps in float32 what diffusers wants there
-        other.save_pretrained(folder)
-        return WanTransformer3DModel.from_pretrained(folder, torch_dtype=dit.proj_out.weight.dtype).eval()
+    return other.eval()
 
 
 def transformer_rows(dit: DiT, config: ModelConfig, peak: float) -> Iterator[Row]:
-    """One forward pass of a whole window at native size, and the same weights in diffusers."""
-    dtype = dit.proj_out.weight.dtype
+    """One guided forward pass of a whole window at native size, and the same weights in diffusers."""
     rows, columns = config.grid(*SIZE)
-    x = torch.randn(1, config.dit.in_channels, config.window, rows, columns, dtype=dtype)
-    text = torch.randn(1, config.text.length, config.dit.text_dim, dtype=dtype)
-    moment = torch.full((1,), 500)
-    every_frame = torch.full((1, config.window), 500.0)
+    x = torch.randn(GUIDED, config.dit.in_channels, config.window, rows, columns)
+    text = torch.randn(GUIDED, config.text.length, config.dit.text_dim)
+    moment = torch.full((GUIDED,), 500)
+    every_frame = torch.full((GUIDED, config.window), 500.0)
     tokens = x[0, 0].numel() // math.prod(config.dit.patch)
+    other = in_diffusers(dit)
 
     def ours() -> Tensor:
-        return dit(x, every_frame, text)
+        with arithmetic():
+            return dit(x, every_frame, text)
 
-    with torch.inference_mode():
-        other = in_diffusers(dit)
-
-        def theirs() -> Tensor:
+    def theirs() -> Tensor:
+        with arithmetic():
             return other(x, moment, text, return_dict=False)[0]
 
-        with FlopCounterMode(display=False) as counter:
-            ours()
-        flops = counter.get_total_flops()
-        seconds, their_seconds = interleaved_seconds([ours, theirs], repeats=15)
-        apart = (ours().float() - theirs().float()).norm() / theirs().float().norm()
-    parameters = sum(p.numel() for p in dit.parameters()) / 1e6
-    kind = str(dtype).removeprefix("torch.")
-    yield Row("matmul peak", f"{peak / 1e12:.2f} TFLOP/s", f"{kind}, the best of three sizes")
+    with FlopCounterMode(display=False) as counter:
+        ours()
+    flops = counter.get_total_flops()
+    seconds, their_seconds = interleaved_seconds([ours, theirs], repeats=15)
+    apart = (ours().float() - theirs().float()).norm() / theirs().float().norm()
+    millions = sum(p.numel() for p in dit.parameters()) / 1e6
     yield Row(
-        "transformer forward", f"{seconds * 1e3:.0f} ms", f"{parameters:.1f} M parameters, {tokens} tokens"
+        "transformer forward",
+        f"{seconds * 1e3:.0f} ms",
+        f"{millions:.1f} M parameters, {GUIDED}x{tokens} tokens",
     )
     yield Row("  share of the peak", f"{flops / seconds / peak:.0%}", f"{flops / 1e9:.1f} GFLOP a pass")
     yield Row(
-        "  the same in diffusers", f"{their_seconds * 1e3:.0f} ms", f"{kind} outputs differ by {apart:.0e}"
+        "  the same in diffusers",
+        f"{their_seconds * 1e3:.0f} ms",
+        f"outputs differ by {apart:.0e} in this precision",
     )
     yield Row(
         "  ratio", f"{their_seconds / seconds:.2f} x", "diffusers' time over ours; above 1 ours is faster"
@@ -203,17 +212,16 @@ def transformer_rows(dit: DiT, config: ModelConfig, peak: float) -> Iterator[Row
 
 def decode_rows(vae: VAE, config: ModelConfig) -> Iterator[Row]:
     """Rate of the streaming decoder at native size."""
-    dtype = next(vae.parameters()).dtype
     rows, columns = config.grid(*SIZE)
-    latents = torch.randn(1, config.vae.z, config.window, rows, columns, dtype=dtype)
+    latents = torch.randn(1, config.vae.z, config.window, rows, columns)
 
     def stream() -> None:
         memory = None
-        for latent in latents.split(1, dim=2):
-            _, memory = vae.stream(latent, memory)
+        with arithmetic():
+            for latent in latents.split(1, dim=2):
+                _, memory = vae.stream(latent, memory)
 
-    with torch.inference_mode():
-        seconds = median_seconds(stream, repeats=5, warm_up=1)
+    seconds = median_seconds(stream, repeats=5, warm_up=1)
     rate = config.window * config.vae.group / seconds
     yield Row("decoding", f"{rate:.0f} frames/s", f"streamed, {SIZE[0]}x{SIZE[1]}")
 
@@ -223,21 +231,26 @@ def decode_rows(vae: VAE, config: ModelConfig) -> Iterator[Row]:
 
 def warm_rows(models: Models, folder: Path) -> Iterator[Row]:
     """A film from the loaded weights: every step, decoding, marks and writing."""
+    size = f"{SIZE[0]}x{SIZE[1]}"
+    request = Request(prompt=PROMPT, seconds=SECONDS, size=size, fps=models.config.fps, seed=SEED)
 
     def film() -> None:
-        longtake.make(PROMPT, folder / "warm.mp4", seconds=SECONDS, size=SIZE, seed=7, models=models)
+        for _ in pipeline.generate(request, folder / "warm.mp4", models):
+            pass
 
     seconds = median_seconds(film, repeats=3, warm_up=1)
     yield Row(
-        "film, weights loaded", f"{seconds:.2f} s", f"{SECONDS} s at {SIZE[0]}x{SIZE[1]}, marked and written"
+        "film, weights loaded", f"{seconds:.2f} s", f"{SECONDS} s of {size}, marked, written, read back"
     )
     yield Row("  real-time factor", f"{seconds / SECONDS:.2f}", "seconds of work for a second of film")
 
 
-def cold_rows(folder: Path) -> Iterator[Row]:
+def cold_rows(folder: Path, weights: Path | None) -> Iterator[Row]:
     """The same film by the command line, from nothing: start of Python, import, weights, film."""
     command = [sys.executable, "-m", "longtake", "generate", PROMPT, "-o", str(folder / "cold.mp4")]
-    command += ["--seconds", str(SECONDS), "--size", f"{SIZE[0]}x{SIZE[1]}", "--seed", "7"]
+    command += ["--seconds", str(SECONDS), "--size", f"{SIZE[0]}x{SIZE[1]}"]
+    command += ["--fps", "12", "--seed", str(SEED)]
+    command += ["--model", str(weights)] if weights else []
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -260,41 +273,47 @@ def help_row() -> Row:
 # ---- all of it ----
 
 
-def untrained(config: ModelConfig, dtype: torch.dtype) -> tuple[DiT, VAE]:
+def untrained(config: ModelConfig) -> tuple[DiT, VAE]:
     """The networks with random weights, for the time they take."""
-    dit = DiT(config.dit).to(dtype).eval()
+    dit = DiT(config.dit).eval()
     nn.init.normal_(dit.proj_out.weight, std=0.02)  # it starts at zero, which would hide any difference
-    return dit, VAE(config.vae).to(dtype).eval()
+    return dit, VAE(config.vae).eval()
 
 
 def rows(weights: Path | None, stage_seconds: float) -> Iterator[Row]:
     """Every measurement in turn; those that need weights are left out with a line that says so."""
     yield from stage_rows(stage_seconds)
     yield help_row()
-    dtype = number_type()
+    dtype = autocast_dtype(torch.device("cpu")) or torch.float32
     peak = matmul_peak(dtype)
+    kind = str(dtype).removeprefix("torch.")
+    yield Row(
+        "matmul peak",
+        f"{peak / 1e12:.2f} TFLOP/s",
+        f"{kind}, the best of three sizes; the networks use it too",
+    )
     try:
-        models = checkpoint.load(weights, dtype=dtype)
-    except WeightsError as error:
+        models = checkpoint.load(weights)
+    except WeightsError:
         config = PRESETS["pocket"]
-        dit, vae = untrained(config, dtype)
+        dit, vae = untrained(config)
         yield from transformer_rows(dit, config, peak)
         yield from decode_rows(vae, config)
-        yield Row("film", "not measured", f"{error} (the networks above have random weights)")
+        yield Row(
+            "film", "not measured", "no packaged weights: train some; the networks above had random ones"
+        )
         return
     yield from transformer_rows(models.dit, models.config, peak)
     yield from decode_rows(models.vae, models.config)
     with tempfile.TemporaryDirectory(prefix="longtake-bench-") as folder:
         yield from warm_rows(models, Path(folder))
-        if weights is None:
-            yield from cold_rows(Path(folder))
+        yield from cold_rows(Path(folder), weights)
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--weights", type=Path, help="another checkpoint than the packaged one (no cold start then)"
-    )
+    parser.add_argument("--weights", type=Path, help="another file of weights than the packaged one")
     parser.add_argument("--stage-seconds", type=float, default=10.0, help="how long to render (default 10)")
     options = parser.parse_args()
 

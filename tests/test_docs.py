@@ -7,8 +7,8 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -21,17 +21,16 @@ CLI_PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 READABLE = (".mp4", ".webm", ".mov", ".png", ".jpg", ".webp", ".json", ".safetensors", ".zip")
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Every command that does something, with its whole name: `generate`, `world sample`, ..."""
 
-    def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-        children = getattr(command, "commands", None)
-        if children is None:
+    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not hasattr(command, "list_commands"):
             yield name, command
             return
-        for child_name, child in children.items():
-            if not child.hidden:
-                yield from below(f"{name} {child_name}".strip(), child)
+        context = command.context_class(command, info_name=name)
+        for child in command.list_commands(context):
+            yield from below(f"{name} {child}".strip(), command.get_command(context, child))
 
     yield from below("", typer.main.get_command(cli.app))
 
