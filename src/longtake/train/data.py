@@ -59,11 +59,10 @@ def shrink(frames: Tensor, factor: int) -> Tensor:
 
 def character_boxes(stage: Stage, tracks: Tracks) -> Tensor:
     """Boxes [t l 4] of the layers that belong to actors, as fractions of the frame, empty where not shown."""
-    state = stage._project(stage._collate([tracks]))
-    edges = torch.stack([state["left"], state["top"], state["right"], state["bottom"]], -1)[0].cpu()  # t l 4
-    boxes = (edges / torch.tensor([stage.width, stage.height] * 2)).clamp(0, 1)
+    edges, opacity = stage.boxes([tracks])
+    boxes = (edges[0].cpu() / torch.tensor([stage.width, stage.height] * 2)).clamp(0, 1)
     actors = torch.tensor([actor >= 0 for actor in tracks.actor])
-    shown = (state["a"][0].cpu() > 0.05) & actors
+    shown = (opacity[0].cpu() > 0.05) & actors
     return boxes * shown[..., None]
 
 

@@ -86,14 +86,13 @@ class Stage:
         frame its unhidden pixels cover, `hidden` [t][l] = share of its own pixels inside the frame that something
         nearer covers, `depth` [t][l] in metres, `camera` poses, `events`, `cuts`, `names`, `actor`.
         """
-        batch = self._collate(scenes)
-        state = self._project(batch)
+        state = self._project(self._collate(scenes))
         ids = torch.cat(
             [ids for _, ids in self._chunks(scenes, want_ids=True) if ids is not None], 1
         )  # b t h w
         own = torch.stack([self._coverage(state, layer) for layer in range(state["X"].shape[2])], 2)  # b t l
         seen = torch.stack([(ids == layer).sum((2, 3)) for layer in range(own.shape[2])], 2)
-        boxes = torch.stack([state["left"], state["top"], state["right"], state["bottom"]], -1)
+        boxes = _edges(state)
         pixels = self.height * self.width
         result = []
         for i, tracks in enumerate(scenes):
@@ -112,6 +111,12 @@ class Stage:
                 }
             )
         return result
+
+    @torch.no_grad()
+    def boxes(self, scenes: Sequence[Tracks]) -> tuple[Tensor, Tensor]:
+        """Boxes x0 y0 x1 y1 in pixels [b t l 4] and opacities [b t l], without painting anything."""
+        state = self._project(self._collate(scenes))
+        return _edges(state), state["a"]
 
     # ---- gathering and projecting ------------------------------------------------------------------------------
 
@@ -431,6 +436,10 @@ class Stage:
                 drops = _lookup(field, u[None], v[None], wrap=True) * air[kind][:, None, None, None, None]
                 image = image + (colour - image) * drops * strength
         return image
+
+
+def _edges(state: Layers) -> Tensor:
+    return torch.stack([state["left"], state["top"], state["right"], state["bottom"]], -1)
 
 
 def _lookup(texture: Tensor, u: Tensor, v: Tensor, wrap: bool) -> Tensor:
