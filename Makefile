@@ -2,7 +2,7 @@
 #   make film    write film.mp4        make test    run the tests
 #   make check   lint, types, layers   make bench   measure speed and memory
 
-PROMPT ?= a golden puppy plays in the snow, close-up
+PROMPT ?= a red car drives along a neon street at night, medium shot
 FILM   ?= film.mp4
 
 VENV := .venv

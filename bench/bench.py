@@ -146,8 +146,8 @@ def matmul_peak(dtype: torch.dtype) -> float:
     return best
 
 
-def in_diffusers(dit: DiT) -> nn.Module:
-    """The same weights in diffusers' class, loaded strictly."""
+def in_diffusers(dit: DiT, dtype: torch.dtype) -> nn.Module:
+    """The same weights in diffusers' class, loaded strictly, in `dtype` but for what diffusers keeps in float32."""
     from diffusers import WanTransformer3DModel
 
     config = dit.config
@@ -164,6 +164,9 @@ def in_diffusers(dit: DiT) -> nn.Module:
         eps=config.eps,
     )
     other.load_state_dict(dit.state_dict(), strict=True)
+    for name, parameter in other.named_parameters():
+        if not set(name.split(".")) & set(WanTransformer3DModel._keep_in_fp32_modules):
+            parameter.data = parameter.data.to(dtype)
     return other.eval()
 
 
@@ -175,15 +178,15 @@ def transformer_rows(dit: DiT, config: ModelConfig, peak: float) -> Iterator[Row
     moment = torch.full((GUIDED,), 500)
     every_frame = torch.full((GUIDED, config.window), 500.0)
     tokens = x[0, 0].numel() // math.prod(config.dit.patch)
-    other = in_diffusers(dit)
+    dtype = autocast_dtype(torch.device("cpu")) or torch.float32
+    other, their_x, their_text = in_diffusers(dit, dtype), x.to(dtype), text.to(dtype)
 
     def ours() -> Tensor:
         with arithmetic():
             return dit(x, every_frame, text)
 
     def theirs() -> Tensor:
-        with arithmetic():
-            return other(x, moment, text, return_dict=False)[0]
+        return other(their_x, moment, their_text, return_dict=False)[0]
 
     with FlopCounterMode(display=False) as counter:
         ours()
@@ -322,6 +325,10 @@ def main() -> None:
         "what", "figure", "note", title=f"Longtake on {os.cpu_count()} cores, torch {torch.__version__}"
     )
     table.columns[1].justify = "right"
+    if (busy := os.getloadavg()[0]) > 0.5:
+        table.caption = (
+            f"other programs kept this machine busy (load {busy:.1f}): the figures are worse than its best"
+        )
     with console.status("measuring") as status:
         for row in rows(options.weights, options.stage_seconds):
             status.update(f"measured: {row.what.strip()}")

@@ -16,10 +16,10 @@ import longtake
 from longtake.video import read_frames
 
 PROMPTS = (
-    ("an elephant stands in a sandy desert, close-up", 1),
+    ("a penguin walks in a green meadow at noon", 6),
     ("a red car drives along a neon street at night, medium shot", 2),
-    ("一只企鹅站在雪地里，中景", 3),
-    ("a basketball on the beach at noon, medium shot", 4),
+    ("中午，一头大象站在沙漠里，特写", 5),
+    ("a penguin jumps up and down on a sandy beach at noon", 4),
 )
 OUT = Path(__file__).parent.parent / "docs" / "media" / "film.webp"
 
