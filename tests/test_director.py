@@ -57,7 +57,8 @@ def test_places_and_times_too() -> None:
 
 def test_unknown_words_are_listed() -> None:
     assert understand("a dog and a zorblax in the snow", WORDS).unknown == ("zorblax",)
-    assert "no thing known here" in understand("beauty", WORDS).notes[0]
+    assert "no thing known here" in understand("beauty", WORDS).hint
+    assert understand("", WORDS).notes == ()
 
 
 def test_article_agrees() -> None:

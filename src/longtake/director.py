@@ -51,6 +51,8 @@ class Understanding:
     """What was said, and what was used instead."""
     unknown: tuple[str, ...] = ()
     """Words nobody here knows; they were left in the caption."""
+    hint: str = ""
+    """Said when the prompt names no thing the model could draw."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,6 +60,8 @@ class Understanding:
         lines = [f"no picture of {said!r}: used {used!r} instead" for said, used in self.substitutions]
         if self.unknown:
             lines.append(f"not known to the model: {', '.join(self.unknown)}")
+        if self.hint:
+            lines.append(self.hint)
         return tuple(lines)
 
 
@@ -83,11 +87,13 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
             said = prompt[start:end]
             caption = _put(caption, start, end, used, language)
             substitutions.insert(0, (said, used))
-    if not any(slot == "subjects" for _, _, slot, _ in hits) and vocabulary.get("subjects"):
-        names = ", ".join(subject_names(vocabulary, language)[:8])
-        substitutions.append(("a subject", f"nothing: the prompt names no thing known here; try {names}"))
+    hint = ""
+    if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in hits):
+        hint = (
+            f"the prompt names no thing known here; try {', '.join(subject_names(vocabulary, language)[:8])}"
+        )
     unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in hits])
-    result = Understanding(caption, language, tuple(substitutions), tuple(unknown))
+    result = Understanding(caption, language, tuple(substitutions), tuple(unknown), hint)
     if strict and result.notes:
         raise RequestError("; ".join(result.notes))
     return result
