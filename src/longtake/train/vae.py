@@ -51,9 +51,10 @@ class VaePlan:
     batch: int = 16
     crop: int = 160
     """Side of the training crops in output pixels; 0 trains on whole frames."""
-    rate: float = 1.5e-3
-    gradient: float = 0.5
-    temporal: float = 1.0
+    rate: float = 1e-3
+    gradient: float = 0.2
+    temporal: float = 0.2
+    """Weights of the two gradient terms; at 0.5 and 1.0, with a rate of 1.5e-3, the output stayed grey."""
     divergence: float = 1e-5
     subject: float = 3.0
     """Weight of a pixel inside the main subject's box; 1 outside."""
