@@ -115,7 +115,7 @@ def _is_picture(output: Path) -> bool:
 
 
 def _slower(models: Models) -> tuple[str, ...]:
-    from longtake.diffusion.sample import autocast_dtype
+    from longtake.model.device import autocast_dtype
 
     device = next(models.dit.parameters()).device
     return () if autocast_dtype(device) is not None else (BF16_MISSING,)
@@ -151,14 +151,10 @@ def _frame_count(request: Request, models: Models) -> int:
 def _decode(models: Models, latent: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor]:
     import torch
 
-    from longtake.diffusion.sample import autocast_dtype
+    from longtake.model.device import autocast
 
     device = next(models.vae.parameters()).device
-    dtype = autocast_dtype(device)
-    with (
-        torch.no_grad(),
-        torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None),
-    ):
+    with torch.no_grad(), autocast(device):
         decoded, memory = models.vae.stream(latent.to(device), memory)
     return decoded.float().cpu(), memory
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from longtake.diffusion import flow
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
+from longtake.model.device import autocast
 from longtake.model.dit import DiT
 from longtake.model.presets import ModelConfig
 from longtake.model.text import TextEncoder, Tokenizer
@@ -35,7 +36,6 @@ from longtake.train.loop import (
     Progress,
     Randomness,
     StepResult,
-    autocast,
     can_compile,
     train,
 )
