@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -20,18 +21,20 @@ UsageError: Any = typer.BadParameter.__base__
 """Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
 
 
+GROUPS = {"eval": "longtake.evaluate.commands", "train": "longtake.train.commands"}
+"""Groups of commands that are imported only when they are asked for."""
+
+
 class Commands(TyperGroup):
-    """Loads the training commands only when they are asked for."""
+    """The commands below, and GROUPS."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "train"]
+        return [*super().list_commands(ctx), *GROUPS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name == "train":
-            from longtake.train.commands import app as train
-
-            command = typer.main.get_command(train)
-            command.name = "train"
+        if cmd_name in GROUPS:
+            command = typer.main.get_command(importlib.import_module(GROUPS[cmd_name]).app)
+            command.name = cmd_name
             return command
         return super().get_command(ctx, cmd_name)
 

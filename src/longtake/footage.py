@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from longtake.finish import fit
 from longtake.model.device import autocast
+from longtake.provenance.label import lift
 from longtake.video import Frame, read_frames, read_picture
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tenso
 
 
 def _native(frame: Frame, size: tuple[int, int], upscale: int) -> Tensor:
-    """One frame at encoder size, [3 h w] in [-1, 1]."""
-    pixels = torch.from_numpy(frame.astype(np.float32)) / 127.5 - 1
+    """One frame at encoder size, [3 h w] in [-1, 1], without the label of an earlier film of ours."""
+    pixels = torch.from_numpy(lift(frame).astype(np.float32)) / 127.5 - 1
     whole = fit(rearrange(pixels, "h w c -> 1 c h w"), *size).clamp(-1, 1)
     return F.avg_pool2d(whole, upscale)[0]
 

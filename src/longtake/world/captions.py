@@ -40,13 +40,16 @@ class _Name:
     """Chinese only: on one's body, or on a thing."""
 
 
-def caption(scene: Scene, language: str, rng: random.Random, length: str | None = None) -> str:
+def caption(
+    scene: Scene, language: str, rng: random.Random, length: str | None = None, keep: float = _KEEP
+) -> str:
     """One caption of `scene` in "en" or "zh"; `length` one of LENGTHS, else drawn at random.
 
-    Raises KeyError for an unknown language or length.
+    `keep` is the chance that a detail which may be left out stays. Raises KeyError for an unknown language or
+    length.
     """
     length = length or rng.choices(LENGTHS, _LENGTH_WEIGHTS)[0]
-    writer = _Writer(scene, language, rng)
+    writer = _Writer(scene, language, rng, keep=keep)
     patterns = list(grammar()["templates"][length][language])
     rng.shuffle(patterns)
     for pattern in patterns:
