@@ -122,7 +122,7 @@ def _phrases(language: str) -> tuple[tuple[str, str, str], ...]:
                 found += [(phrase.lower(), slot, key) for phrase in entry.get(name, ())]
             if slot == "places":
                 found += [(_bare(p), slot, key) for p in entry[f"{language}_noun"]]
-    for thing in concepts().values():
+    for thing in sorted(concepts().values(), key=_poses_last):
         names = [*thing.en, thing.en_plural] if language == "en" else list(thing.zh)
         if thing.subject:
             own = thing.subject
@@ -131,6 +131,11 @@ def _phrases(language: str) -> tuple[tuple[str, str, str], ...]:
     unique = {(p, s): k for p, s, k in reversed(found) if len(p) > 1 or language == "zh"}
     ranked = [(p, s, k) for (p, s), k in unique.items()]
     return tuple(sorted(ranked, key=lambda entry: -len(entry[0])))
+
+
+def _poses_last(thing: Concept) -> int:
+    """A bare "woman" is the one who walks, not the fencer."""
+    return {"": 0, "walking": 1, "standing": 2}.get(thing.action.get("en", ""), 3)
 
 
 def _bare(phrase: str) -> str:
