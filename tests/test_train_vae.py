@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from longtake.model import checkpoint as weights
+from longtake.model.presets import PRESETS
+from longtake.model.vae import VAE
 from longtake.train.data import PIECE, Pieces
 from longtake.train.loop import Budget, read_safetensors, write_safetensors
+from longtake.train.optim import KernelMuon, OptimConfig, muon_for_convolutions
 from longtake.train.vae import (
     VaePlan,
     crop,
@@ -49,7 +51,7 @@ def plan(data: Path, out: Path) -> VaePlan:
 
 
 def test_learns_reports_and_freezes(data: Path, tmp_path: Path) -> None:
-    outcome = train_vae(replace(plan(data, tmp_path / "run"), rate=4e-3), Budget(steps=120))
+    outcome = train_vae(plan(data, tmp_path / "run"), Budget(steps=120))
     assert outcome.values["psnr"] > 13.5 and outcome.values["subject_psnr"] > 7.2  # untrained: 11.0 and 6.4
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 120 and {"psnr", "subject_psnr"} <= rows[-1].keys()
@@ -117,3 +119,23 @@ def test_statistics_match_the_latents(data: Path) -> None:
     assert len(mean) == len(std) == vae.config.z and min(std) > 0
     values = psnr(vae, Pieces(data, [SIZE]), 1, 8, torch.device("cpu"))
     assert 0 < values["psnr"] < 60
+
+
+def test_muon_and_adamw_together_move_every_parameter_of_the_autoencoder() -> None:
+    vae = VAE(PRESETS["xs"].vae)
+    optimizers = muon_for_convolutions(vae, OptimConfig(weight_decay=0.0))
+    before = {name: p.detach().clone() for name, p in vae.named_parameters()}
+    frames = torch.rand(1, 3, 4, 32, 32) * 2 - 1
+    for _ in range(2):  # the second convolution of a residual block starts at zero and hides what precedes it
+        vae.decode(vae.encode(frames)).square().mean().backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+    assert all(p.grad is None for p in vae.parameters())
+    still = [n for n, p in vae.named_parameters() if torch.equal(p, before[n]) and "scale" not in n]
+    assert still == []
+
+
+def test_muon_refuses_a_kernel_in_another_layout() -> None:
+    with pytest.raises(ValueError, match="channels-last"):
+        KernelMuon([torch.nn.Parameter(torch.randn(4, 8, 3, 3))], OptimConfig())

@@ -104,4 +104,4 @@ def test_the_pocket_vae_is_small_and_cheap() -> None:
     with torch.device("meta"):
         vae = VAE(PRESETS["pocket"].vae)
     count = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (vae.encoder, vae.decoder)]
-    assert 1.5 <= count[0] <= 2.5 and 3 <= count[1] <= 5.5, count
+    assert sum(count) <= 12, count  # with the transformer and the text encoder under 62 MB in bf16

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import re
-import unicodedata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from longtake.errors import RequestError, nearest
+from longtake.fields import LONGEST_FILM, Fps, Seed, Size, Text
 
 Task = Literal["generate", "extend", "blend", "edit", "loop"]
-FRAME_RATES = (12, 24)
-LONGEST_PROMPT = 2000
-_SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")
 _NEEDS_VIDEO = ("extend", "blend", "edit", "loop")
 
 
@@ -25,19 +21,19 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
-    prompt: str = ""
+    prompt: Text = ""
     task: Task = "generate"
     seconds: float = 4.0
     """Length of what is made; for extend of what is added."""
-    size: str = "1280x720"
+    size: Size = "1280x720"
     """Width x height in pixels, both even."""
-    fps: int = 24
-    seed: int = Field(default_factory=lambda: random.SystemRandom().randrange(2**32))
+    fps: Fps = 24
+    seed: Seed = Field(default_factory=lambda: random.SystemRandom().randrange(2**32))
     model: str = "pocket"
     """A model's name, or the path of a weights file."""
     steps: int = 8
     guidance: float = 3.0
-    negative: str = ""
+    negative: Text = ""
     image: Path | None = None
     """The picture a film begins with."""
     video: Path | None = None
@@ -49,55 +45,12 @@ class Request(BaseModel):
     label: bool = True
     """The visible label. Off only for training footage; recorded in the metadata."""
 
-    @field_validator("prompt", "negative")
-    @classmethod
-    def _clean_text(cls, text: str) -> str:
-        kept = "".join(c if not unicodedata.category(c).startswith("C") else " " for c in text)
-        kept = " ".join(kept.split())
-        if len(kept) > LONGEST_PROMPT:
-            raise ValueError(f"the prompt has {len(kept)} characters; shorten it to {LONGEST_PROMPT}")
-        return kept
-
     @field_validator("seconds")
     @classmethod
     def _bounded_seconds(cls, seconds: float) -> float:
-        if not math.isfinite(seconds) or not 0.25 <= seconds <= 60:
-            raise ValueError(f"seconds must be 0.25 to 60, not {seconds:g}; try 4")
+        if not math.isfinite(seconds) or not 0.25 <= seconds <= LONGEST_FILM:
+            raise ValueError(f"seconds must be 0.25 to {LONGEST_FILM:g}, not {seconds:g}; try 4")
         return seconds
-
-    @field_validator("size")
-    @classmethod
-    def _valid_size(cls, size: str) -> str:
-        match = _SIZE.match(size.lower().replace("×", "x").strip())
-        if not match:
-            raise ValueError(f"size must be WIDTHxHEIGHT in pixels, such as 1280x720, not {size!r}")
-        width, height = int(match[1]), int(match[2])
-        even = width % 2 == 0 and height % 2 == 0
-        fits = min(width, height) >= 128 and max(width, height) <= 1920
-        if not even or not fits or not 9 / 21 - 1e-6 <= width / height <= 21 / 9 + 1e-6:
-            near = "x".join(str(min(1920, max(128, round(v / 2) * 2))) for v in (width, height))
-            raise ValueError(
-                f"size {size} cannot be made: both sides even, 128 to 1920, no slimmer than 21:9; "
-                f"the nearest is {near}"
-                if 9 / 21 <= width / max(height, 1) <= 21 / 9
-                else f"size {size} is slimmer than 21:9; try 1280x720, 720x1280 or 1024x1024"
-            )
-        return f"{width}x{height}"
-
-    @field_validator("fps")
-    @classmethod
-    def _valid_rate(cls, fps: int) -> int:
-        if fps not in FRAME_RATES:
-            near = min(FRAME_RATES, key=lambda rate: abs(rate - fps))
-            raise ValueError(f"fps must be one of {', '.join(map(str, FRAME_RATES))}, not {fps}; try {near}")
-        return fps
-
-    @field_validator("seed")
-    @classmethod
-    def _valid_seed(cls, seed: int) -> int:
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be 0 to {2**32 - 1}, not {seed}")
-        return seed
 
     @field_validator("steps")
     @classmethod

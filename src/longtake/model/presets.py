@@ -150,7 +150,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-_SMALL_VAE = VAEConfig(z=32, encoder_widths=(48, 96, 160, 192), decoder_widths=(256, 192, 128, 64))
+_SMALL_VAE = VAEConfig(z=48, encoder_widths=(64, 128, 192, 256), decoder_widths=(320, 256, 192, 64))
 _FINE_VAE = VAEConfig(z=16, encoder_widths=(48, 96, 160), decoder_widths=(192, 128, 64), stride=8)
 _TINY_VAE = VAEConfig(z=16, encoder_widths=(16, 24, 32, 48), decoder_widths=(64, 48, 32, 16))
 

@@ -310,7 +310,7 @@ def train(
     `forward(share)` computes one step's loss at that share of the budget. Ctrl-C finishes the step and saves.
     """
     progress, optimizers = checkpoint.progress, list(checkpoint.optimizers.values())
-    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    parameters = [p for m in checkpoint.modules.values() for p in m.parameters() if p.requires_grad]
     peaks = [[group.setdefault("peak", group["lr"]) for group in o.param_groups] for o in optimizers]
     resumed = checkpoint.load()
     if resumed and not log.quiet:

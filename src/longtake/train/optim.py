@@ -1,4 +1,4 @@
-"""Which optimiser moves which parameter: Muon for the matrices of the transformer blocks, AdamW for the rest.
+"""Which optimiser moves which parameter: Muon for inner matrices and convolutions, AdamW for the rest.
 
 Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; the update is scaled to AdamW's size
 (Liu et al. 2025, arXiv:2502.16982, equation 4), so both take rates of the same order.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from longtake.model.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,55 @@ def muon_and_adamw(modules: Mapping[str, nn.Module], config: OptimConfig) -> dic
     if others:
         optimizers["adamw"] = adamw(others, config.adam_rate, config)
     return optimizers
+
+
+class KernelMuon(torch.optim.Muon):
+    """Muon for convolutions: a kernel o i h w is the matrix o (h w i) of its channels-last storage.
+
+    The matrices share the kernels' storage, so a step moves the kernels themselves. Jordan et al. treat the
+    kernels of an image classifier the same way. Raises ValueError for a kernel that is not channels-last.
+    """
+
+    def __init__(self, kernels: Sequence[nn.Parameter], config: OptimConfig) -> None:
+        self._kernels = list(kernels)
+        matrices = []
+        for kernel in self._kernels:
+            matrix = kernel.detach().permute(0, 2, 3, 1).reshape(len(kernel), -1)
+            if matrix.data_ptr() != kernel.data_ptr():
+                raise ValueError(f"the kernel of shape {list(kernel.shape)} is not stored channels-last")
+            matrices.append(nn.Parameter(matrix))
+        super().__init__(
+            matrices,
+            lr=config.muon_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+
+    def step(self, closure: Any = None) -> Any:
+        for kernel, matrix in zip(self._kernels, self.param_groups[0]["params"], strict=True):
+            gradient = kernel.grad
+            matrix.grad = (
+                None if gradient is None else gradient.permute(0, 2, 3, 1).reshape(len(gradient), -1)
+            )
+        result = super().step(closure)  # type: ignore[no-untyped-call]
+        for matrix in self.param_groups[0]["params"]:
+            matrix.grad = None
+        return result
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for kernel in self._kernels:
+            kernel.grad = None
+
+
+def muon_for_convolutions(vae: VAE, config: OptimConfig) -> dict[str, torch.optim.Optimizer]:
+    """Muon over the inner kernels of an autoencoder, AdamW over those that touch pixels or latents, and biases."""
+    ends = [vae.encoder[1], vae.encoder[-1], vae.decoder[0], vae.decoder[-2]]
+    outer = {id(parameter) for module in ends for parameter in module.parameters()}
+    kernels = [p for p in vae.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1 and id(p) not in outer]
+    taken = {id(kernel) for kernel in kernels}
+    others = [p for p in vae.parameters() if id(p) not in taken]
+    return {"muon": KernelMuon(kernels, config), "adamw": adamw(others, config.adam_rate, config)}
 
 
 def adamw(parameters: Sequence[Tensor], rate: float, config: OptimConfig) -> torch.optim.AdamW:

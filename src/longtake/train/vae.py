@@ -36,7 +36,10 @@ from longtake.train.loop import (
     can_compile,
     train,
 )
-from longtake.train.optim import Average, OptimConfig, adamw
+from longtake.train.optim import Average, OptimConfig, muon_for_convolutions
+
+OPTIM = OptimConfig(muon_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.95))
+"""At a Muon rate of 4e-3 the loss stayed where it was after a minute; at 2e-3 it falls."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ class VaePlan:
     batch: int = 16
     crop: int = 160
     """Side of the training crops in output pixels; 0 trains on whole frames."""
-    rate: float = 1e-3
+    optim: OptimConfig = OPTIM
     gradient: float = 0.2
     temporal: float = 0.2
-    """Weights of the two gradient terms; at 0.5 and 1.0, with a rate of 1.5e-3, the output stayed grey."""
+    """Weights of the two gradient terms; at 0.5 and 1.0 the output stayed grey."""
     divergence: float = 1e-5
     subject: float = 3.0
     """Weight of a pixel inside the main subject's box; 1 outside."""
@@ -187,7 +190,7 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
     randomness = Randomness(plan.seed, device)
     sizes = plan.sizes or config.sizes
     pieces = Pieces(plan.data, sizes, "train", plan.seed)
-    optimizers = {"adamw": adamw(list(vae.parameters()), plan.rate, OptimConfig(weight_decay=0.0))}
+    optimizers = muon_for_convolutions(vae, plan.optim)
     state = Checkpoint(
         plan.out / STATE_FILE, {"vae": vae}, optimizers, randomness, average, pieces,
         config={"vae": asdict(config.vae)},
