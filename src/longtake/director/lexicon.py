@@ -65,7 +65,7 @@ MOVES: dict[str, str] = {
 SUPPORTS: dict[str, str] = {
     "handheld": r"\bhand-?held\b|\bshaky\b|手持|晃动镜头",
     "gimbal": r"\bgimbal\b|\bsteadicam\b|稳定器|斯坦尼康",
-    "drone": r"\bdrone\b|\baerial\b|航拍|无人机",
+    "drone": r"\bdrone (?:shot|footage|view|camera)\b|\baerial\b|航拍",
     "tripod": r"\btripod\b|三脚架",
 }
 FAST = r"\bquick(?:ly)?\b|\bfast\b|\brapid(?:ly)?\b|\bwhip\b|\bcrash zoom\b|快速|迅速|急速|甩"

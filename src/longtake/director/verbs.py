@@ -79,7 +79,7 @@ ACTIONS: dict[str, str] = {
     "float": _forms("float", "drift", "hover", "levitate") + r"|飘|漂浮|悬浮",
     "swim": _forms("swim|swims|swam|swimming", "dive", "paddle") + r"|游(?:泳|动|过|来游去)|潜",
     "sail": _forms("sail") + r"|航行|驶过|扬帆",
-    "drive": _forms("drive|drives|drove|driving", "speed|speeds|speeding", "cruise|cruises|cruising", "park|parks|parked")
+    "drive": _forms("drive|drives|drove|driving", "speed|speeds|speeding", "cruise|cruises|cruising")
     + r"|行驶|开(?:车|过|在|着)|疾驰|驶",
     "ride": _forms("ride|rides|rode|riding", "cycle", "pedal") + r"|骑",
     "crawl": _forms("crawl", "creep|creeps|crept|creeping", "sneak") + r"|爬|匍匐|蹑手蹑脚",

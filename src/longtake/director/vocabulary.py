@@ -78,21 +78,21 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
     language = language_of(prompt)
     if not vocabulary:
         return Understanding(prompt, language)
-    hits = _hits(prompt, language)
+    found = hits(prompt, language)
     caption = prompt
     substitutions: list[tuple[str, str]] = []
-    for start, end, slot, key in sorted(hits, reverse=True):
+    for start, end, slot, key in sorted(found, reverse=True):
         used = _replacement(slot, key, vocabulary, language)
         if used is not None:
             said = prompt[start:end]
             caption = _put(caption, start, end, used, language)
             substitutions.insert(0, (said, used))
     hint = ""
-    if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in hits):
+    if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in found):
         hint = (
             f"the prompt names no thing known here; try {', '.join(subject_names(vocabulary, language)[:8])}"
         )
-    unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in hits])
+    unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in found])
     result = Understanding(caption, language, tuple(substitutions), tuple(unknown), hint)
     if strict and result.notes:
         raise RequestError("; ".join(result.notes))
@@ -142,7 +142,7 @@ def _bare(phrase: str) -> str:
     return re.sub(r"^(a|an|the) ", "", phrase.lower())
 
 
-def _hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
+def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
     """(start, end, slot, key) of what the prompt names; the longest phrase at a place wins."""
     low = prompt.lower()
     taken = [False] * len(low)
