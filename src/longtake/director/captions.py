@@ -17,9 +17,15 @@ from longtake.world.concepts import concept, grammar
 _SCALES = {"medium_wide": "full", "medium_close_up": "medium", "insert": "extreme_close_up"}
 """Scales the captions have no words for, and the nearest they have."""
 _ANGLES = {"overhead": "high", "dutch": "eye_level"}
-_MOVES = {"pedestal_up": "crane_up", "pedestal_down": "crane_down", "roll_left": "handheld", "roll_right": "handheld"}
+_MOVES = {
+    "pedestal_up": "crane_up",
+    "pedestal_down": "crane_down",
+    "roll_left": "handheld",
+    "roll_right": "handheld",
+}
 _PREPOSITION = re.compile(
-    r"^(?:in|on|at|inside|through|along|across|by|under|near|over|down|deep|among|around|outside|beside|behind|aboard|within|between|out)\b", re.IGNORECASE
+    r"^(?:in|on|at|inside|through|along|across|by|under|near|over|down|deep|among|around|outside|beside|behind|aboard|within|between|out)\b",
+    re.IGNORECASE,
 )
 
 
@@ -31,28 +37,42 @@ def compile(board: Storyboard, shot: Shot) -> str:
     place = board.location(shot.location) if shot.location else None
     where, when, air = _setting(action, place, language)
     scale = _first("shots", _SCALES.get(shot.scale, shot.scale), language)
-    angle = "" if shot.angle == "eye_level" else _first("angles", _ANGLES.get(shot.angle, shot.angle), language)
+    angle = (
+        "" if shot.angle == "eye_level" else _first("angles", _ANGLES.get(shot.angle, shot.angle), language)
+    )
     move = _MOVES.get(shot.camera.move, shot.camera.move)
     if shot.camera.support == "handheld" and move == "static":
         move = "handheld"
-    camera = "" if move == "static" else _first("camera", move, language).replace("{S_def}", _definite(people, language))
+    camera = (
+        ""
+        if move == "static"
+        else _first("camera", move, language).replace("{S_def}", _definite(people, language))
+    )
     look = ", ".join(p for p in (board.style.look, *board.style.palette) if p)
     if language == "zh":
         return _chinese(scale, angle, action, where, when, air, camera, look)
     return _english(scale, angle, action, where, when, air, camera, look)
 
 
-def _english(scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str) -> str:
+def _english(
+    scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str
+) -> str:
     if re.search(r"[.!?;]", action):  # the setting belongs to all of several sentences
         setting = " ".join(part for part in (where, when) if part)
         clause = f"{setting}, {action[0].lower()}{action[1:]}" if setting else action
     else:
         clause = " ".join(part for part in (action, where, when) if part)
     sentences = [scale + (f", {angle}" if angle else ""), clause, air, camera, look]
-    return " ".join(f"{s[0].upper()}{s[1:]}{'' if s.endswith(('.', '!', '?')) else '.'}" for s in (x.strip() for x in sentences) if s)
+    return " ".join(
+        f"{s[0].upper()}{s[1:]}{'' if s.endswith(('.', '!', '?')) else '.'}"
+        for s in (x.strip() for x in sentences)
+        if s
+    )
 
 
-def _chinese(scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str) -> str:
+def _chinese(
+    scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str
+) -> str:
     scene = "，".join(part for part in (when, where, action) if part)
     opening = f"{scale}，{angle}" if angle else scale
     sentences = [f"{opening}：{scene}", air, camera, look]
@@ -72,12 +92,18 @@ def _setting(action: str, place: Location | None, language: str) -> tuple[str, s
     when = "" if not place.time or time_of(action + where) else place.time
     key = weather_of(place.weather)
     told = not key or key == "clear" or weather_of(f"{action} {where}") == key
-    air = "" if told and not (place.weather and not key) else place.weather if not key else _first("weather", key, language, "clause")
+    air = (
+        ""
+        if told and not (place.weather and not key)
+        else place.weather
+        if not key
+        else _first("weather", key, language, "clause")
+    )
     return where, when, air
 
 
 def _names_ground(action: str, description: str, language: str) -> bool:
-    """"across the snow" already says where, in a snowy field."""
+    """ "across the snow" already says where, in a snowy field."""
     key, _ = place_of(description, language)
     return bool(key) and str(grammar()["places"][key][f"ground_{language}"]) in action
 
@@ -99,7 +125,11 @@ def _definite(people: list[Character], language: str) -> str:
 
 def _noun(character: Character, language: str) -> str:
     named = mentions(character.look, language)
-    return named[0].noun if named else re.sub(r"^(?:a|an|the|one) ", "", character.look or character.name or character.id)
+    return (
+        named[0].noun
+        if named
+        else re.sub(r"^(?:a|an|the|one) ", "", character.look or character.name or character.id)
+    )
 
 
 def identity(character: Character, language: str) -> str:
@@ -134,7 +164,9 @@ def _introduced(action: str, people: list[Character], language: str) -> str:
         if worn and action[end:].lstrip(" ,").lower().startswith(worn.lower()):
             end = action.lower().index(worn.lower(), end) + len(worn)
         taken.append((start, end))
-        changes.append((start, end, _owner(character, language) if possessive else identity(character, language)))
+        changes.append(
+            (start, end, _owner(character, language) if possessive else identity(character, language))
+        )
     for character in list(missing):
         pronoun = _pronoun(action, character, taken)
         if pronoun:
@@ -157,7 +189,11 @@ def _where(
     if character.look and (at := action.lower().find(character.look.lower())) >= 0:
         return at, at + len(character.look), False
     own = {key for _, _, slot, key in hits(character.look, language) if slot == "subjects"}
-    name = character.name if character.name and character.name.lower() != _noun(character, language).lower() else ""
+    name = (
+        character.name
+        if character.name and character.name.lower() != _noun(character, language).lower()
+        else ""
+    )
     if name:
         bound = rf"\b{re.escape(name)}\b" if language == "en" else re.escape(name)
         match = re.search(rf"{bound}('s)?", action)
@@ -190,7 +226,11 @@ def _pronoun(action: str, character: Character, taken: list[tuple[int, int]]) ->
             continue
         if not (pronoun.gender and gender and pronoun.gender != gender):
             rest = action[pronoun.end :]
-            owns = pronoun.possessive or (pronoun.word.lower() == "her" and bool(re.match(r"\s+[a-z]+", rest)) and not re.match(r"\s+(?:to|and|in|on|as|with|up|at|from)\b", rest))
+            owns = pronoun.possessive or (
+                pronoun.word.lower() == "her"
+                and bool(re.match(r"\s+[a-z]+", rest))
+                and not re.match(r"\s+(?:to|and|in|on|as|with|up|at|from)\b", rest)
+            )
             return pronoun.start, pronoun.end, owns
     return None
 
@@ -205,7 +245,11 @@ def _added(action: str, missing: list[Character], language: str) -> str:
         plural = next((p for p in pronouns(action) if p.plural), None)
         if plural:
             return action[: plural.start] + everybody + action[plural.end :]
-        return f"{everybody}{action}" if not mentions(action, language) or _verb_first(action, language) else f"{action.rstrip('。')}，旁边是{everybody}"
+        return (
+            f"{everybody}{action}"
+            if not mentions(action, language) or _verb_first(action, language)
+            else f"{action.rstrip('。')}，旁边是{everybody}"
+        )
     everybody = " and ".join(words)
     plural = next((p for p in pronouns(action) if p.plural and not p.possessive), None)
     if plural:
@@ -220,4 +264,3 @@ def _verb_first(action: str, language: str) -> bool:
     from longtake.director.casting import _VERB_FIRST_EN, _VERB_FIRST_ZH
 
     return bool((_VERB_FIRST_EN if language == "en" else _VERB_FIRST_ZH).match(action))
-

@@ -14,8 +14,13 @@ from longtake.director.vocabulary import language_of
 from longtake.storyboard import Character
 from longtake.world.concepts import Concept, concept
 
-_CAST_LINE = re.compile(r"^\s*([A-Z][\w' ]{0,24}?|[\u4e00-\u9fff]{1,4})\s*(?:[:：(（\-–—,，]|\bis\b|是)\s*(.{2,160}?)[)）]?\s*$")
-_GENERIC = {"female": r"^(?:woman|girl|lady)$|^(?:女人|女孩|女子|姑娘)$", "male": r"^(?:man|boy|guy)$|^(?:男人|男孩|男子)$"}
+_CAST_LINE = re.compile(
+    r"^\s*([A-Z][\w' ]{0,24}?|[\u4e00-\u9fff]{1,4})\s*(?:[:：(（\-–—,，]|\bis\b|是)\s*(.{2,160}?)[)）]?\s*$"
+)
+_GENERIC = {
+    "female": r"^(?:woman|girl|lady)$|^(?:女人|女孩|女子|姑娘)$",
+    "male": r"^(?:man|boy|guy)$|^(?:男人|男孩|男子)$",
+}
 
 
 @dataclass
@@ -62,7 +67,14 @@ class Company:
             found = described[0] if described else None
             worn = found.wardrobe if found else ""
             look = match[2].replace(worn, "").strip(" ,，") if worn else match[2].strip()
-            role = Role(self._next_id(), look, found.noun if found else match[1], found.code if found else "", match[1].strip(), worn)
+            role = Role(
+                self._next_id(),
+                look,
+                found.noun if found else match[1],
+                found.code if found else "",
+                match[1].strip(),
+                worn,
+            )
             role.gender = found.gender if found else ""
             self.roles.append(role)
 
@@ -91,7 +103,11 @@ class Company:
         """Who says a line: by name, noun or pronoun; somebody new is introduced."""
         low = who.strip().lower()
         for role in self.roles:
-            if low and (role.name.lower() == low or _find(low, role.noun) >= 0 or (role.name and _find(low, role.name) >= 0)):
+            if low and (
+                role.name.lower() == low
+                or _find(low, role.noun) >= 0
+                or (role.name and _find(low, role.name) >= 0)
+            ):
                 return role
         said = pronouns(who)
         if said and (meant := self._meant(said[0], here or [])):
@@ -101,7 +117,12 @@ class Company:
             return self._role(found[0])
         if not low and (here or self.last):
             return (here or self.last)[0]
-        role = Role(self._next_id(), who.strip() or ("somebody" if self.language == "en" else "有人"), who.strip() or "voice", name=who.strip().title())
+        role = Role(
+            self._next_id(),
+            who.strip() or ("somebody" if self.language == "en" else "有人"),
+            who.strip() or "voice",
+            name=who.strip().title(),
+        )
         self.roles.append(role)
         return role
 
@@ -121,10 +142,19 @@ class Company:
             return known
         look = mention.phrase.strip()
         if self.language == "en":
-            look = re.sub(r"^(?:the|this|that|his|her|its|their)\b", _article(look), look, flags=re.IGNORECASE)
+            look = re.sub(
+                r"^(?:the|this|that|his|her|its|their)\b", _article(look), look, flags=re.IGNORECASE
+            )
             look = look[0].lower() + look[1:]
         role = Role(
-            self._next_id(), look, mention.noun, mention.code, mention.name, mention.wardrobe, mention.gender, mention.count
+            self._next_id(),
+            look,
+            mention.noun,
+            mention.code,
+            mention.name,
+            mention.wardrobe,
+            mention.gender,
+            mention.count,
         )
         self.roles.append(role)
         return role
@@ -137,7 +167,11 @@ class Company:
                 return role
         same = [r for r in self.roles if _same(r, mention)]
         for role in reversed(same):
-            if mention.definite or role.look.lower() == mention.phrase.lower() or (role.count == mention.count and not _differs(role, mention)):
+            if (
+                mention.definite
+                or role.look.lower() == mention.phrase.lower()
+                or (role.count == mention.count and not _differs(role, mention))
+            ):
                 return role
         if mention.definite and mention.thing and mention.thing.kind == "person":
             generic = _GENERIC.get(mention.gender, r"^$")
@@ -155,7 +189,11 @@ class Company:
                     return [role]
                 if not pronoun.gender and not role.person:
                     return [role]
-        open_ = [r for r in (self.last or list(reversed(self.roles))) if not r.gender and (r.person or not pronoun.gender)]
+        open_ = [
+            r
+            for r in (self.last or list(reversed(self.roles)))
+            if not r.gender and (r.person or not pronoun.gender)
+        ]
         if open_:
             return open_[:1]
         return (self.last or self.roles)[:1]
@@ -176,8 +214,16 @@ def _same(role: Role, mention: Mention) -> bool:
 
 def _differs(role: Role, mention: Mention) -> bool:
     """Both are described, and otherwise: a black cat is not the white one."""
-    said = set(re.findall(r"[a-z]+", mention.phrase.lower())) - {"a", "an", "the", "one"} - set(mention.noun.lower().split())
-    had = set(re.findall(r"[a-z]+", role.look.lower())) - {"a", "an", "the", "one"} - set(role.noun.lower().split())
+    said = (
+        set(re.findall(r"[a-z]+", mention.phrase.lower()))
+        - {"a", "an", "the", "one"}
+        - set(mention.noun.lower().split())
+    )
+    had = (
+        set(re.findall(r"[a-z]+", role.look.lower()))
+        - {"a", "an", "the", "one"}
+        - set(role.noun.lower().split())
+    )
     if language_of(mention.phrase) == "zh":
         said, had = {mention.phrase.removesuffix(mention.noun)}, {role.look.removesuffix(role.noun)}
         return said != had and not mention.definite
@@ -205,5 +251,9 @@ def _no_subject(reading: Reading, first: int) -> bool:
     return first > 0 and bool(_VERB_FIRST_EN.match(reading.action_text))
 
 
-_VERB_FIRST_EN = re.compile(r"^(?:then |suddenly |slowly |quickly )*(?!(?:this|its|his|as)\b)[a-z]+s\b(?!')\s", re.IGNORECASE)
-_VERB_FIRST_ZH = re.compile(r"^(?:突然|慢慢|轻轻|又|就|便|地)*(?:叫|吵|追|跑|走|跳|飞|吃|喝|看|爬|钻|坐|站|转|推|踢|打|拿|睡|醒|游|滚|躺|回|离|停|开|抱|发现|遇|撞|来到|进)")
+_VERB_FIRST_EN = re.compile(
+    r"^(?:then |suddenly |slowly |quickly )*(?!(?:this|its|his|as)\b)[a-z]+s\b(?!')\s", re.IGNORECASE
+)
+_VERB_FIRST_ZH = re.compile(
+    r"^(?:突然|慢慢|轻轻|又|就|便|地)*(?:叫|吵|追|跑|走|跳|飞|吃|喝|看|爬|钻|坐|站|转|推|踢|打|拿|睡|醒|游|滚|躺|回|离|停|开|抱|发现|遇|撞|来到|进)"
+)

@@ -42,7 +42,11 @@ def _clause(action: str, lead: Mention, reading: Reading, index: int) -> str:
     words = grammar()
     entry = words["actions"][action]
     here = words["places"].get(reading.place)
-    patterns = [p for p in entry[language] if "{hide}" not in p and "{side}" not in p and ("{ground}" not in p or here)]
+    patterns = [
+        p
+        for p in entry[language]
+        if "{hide}" not in p and "{side}" not in p and ("{ground}" not in p or here)
+    ]
     pattern = patterns[index % len(patterns)] if patterns else f"{{S}} {action}s"
     way = _WAYS[index % len(_WAYS)] if "right" in entry["dirs"] else ""
     slots = {

@@ -60,12 +60,14 @@ def repair(board: Storyboard, seconds: float | None = None) -> tuple[Storyboard,
             break
         for finding in findings:
             index = next(i for i, s in enumerate(current.shots) if s.id == finding.shot)
-            said = mend[finding.rule](values["shots"][index], values["shots"][index - 1] if index else None, current.shots[index])
+            said = mend[finding.rule](
+                values["shots"][index], values["shots"][index - 1] if index else None, current.shots[index]
+            )
             if said:
                 notes.append(f"{finding.shot}: {said}")
             current = build_storyboard(values)
-    timed, said = _fitted(current, seconds)
-    return timed, (*dict.fromkeys(notes), *said)
+    timed, changes = _fitted(current, seconds)
+    return timed, (*dict.fromkeys(notes), *changes)
 
 
 # ---- rules ----------------------------------------------------------------------------------------
@@ -74,7 +76,13 @@ def repair(board: Storyboard, seconds: float | None = None) -> tuple[Storyboard,
 def _lasts(shot: Shot, board: Storyboard) -> list[Finding]:
     if SHORTEST <= shot.duration <= LONGEST + 1e-6 or board.seconds < SHORTEST:
         return []
-    return [Finding("duration", shot.id, f"lasts {shot.duration:g} seconds; {SHORTEST:g} to {LONGEST:g} is what a viewer reads well")]
+    return [
+        Finding(
+            "duration",
+            shot.id,
+            f"lasts {shot.duration:g} seconds; {SHORTEST:g} to {LONGEST:g} is what a viewer reads well",
+        )
+    ]
 
 
 def _speaks(shot: Shot, board: Storyboard) -> list[Finding]:
@@ -85,10 +93,20 @@ def _speaks(shot: Shot, board: Storyboard) -> list[Finding]:
 
 
 def _moves(shot: Shot, board: Storyboard) -> list[Finding]:
-    named = [m for m in read(shot.action, "zh" if board.language.startswith("zh") else "en").moves if m != shot.camera.move]
+    named = [
+        m
+        for m in read(shot.action, "zh" if board.language.startswith("zh") else "en").moves
+        if m != shot.camera.move
+    ]
     if not named:
         return []
-    return [Finding("moves", shot.id, f"one camera move a shot: it has {shot.camera.move}, its action names {', '.join(named)}")]
+    return [
+        Finding(
+            "moves",
+            shot.id,
+            f"one camera move a shot: it has {shot.camera.move}, its action names {', '.join(named)}",
+        )
+    ]
 
 
 def _shows(shot: Shot, board: Storyboard) -> list[Finding]:
@@ -98,9 +116,17 @@ def _shows(shot: Shot, board: Storyboard) -> list[Finding]:
 
 
 def _repeats(before: Shot, shot: Shot) -> list[Finding]:
-    if shot.continue_from or (before.scale, before.angle) != (shot.scale, shot.angle) or shot.transition.type == "match_cut":
+    if (
+        shot.continue_from
+        or (before.scale, before.angle) != (shot.scale, shot.angle)
+        or shot.transition.type == "match_cut"
+    ):
         return []
-    return [Finding("repeat", shot.id, f"the same set-up as {before.id} ({shot.scale}, {shot.angle}) across a cut")]
+    return [
+        Finding(
+            "repeat", shot.id, f"the same set-up as {before.id} ({shot.scale}, {shot.angle}) across a cut"
+        )
+    ]
 
 
 def _crosses(before: Shot, shot: Shot) -> list[Finding]:
@@ -110,24 +136,46 @@ def _crosses(before: Shot, shot: Shot) -> list[Finding]:
     was, now = _sides(before), _sides(shot)
     both = [c for c in now if c in was]
     if len(both) >= 2 and any(was[a] != now[a] and was[b] != now[b] for a in both for b in both if a < b):
-        return [Finding("axis", shot.id, f"{' and '.join(both)} change sides from {before.id}: the camera crosses the 180-degree line")]
+        return [
+            Finding(
+                "axis",
+                shot.id,
+                f"{' and '.join(both)} change sides from {before.id}: the camera crosses the 180-degree line",
+            )
+        ]
     facing = {c.id: c.facing for c in before.characters if c.facing in ("left", "right")}
     for cast in shot.characters:
         turned = cast.facing in ("left", "right") and facing.get(cast.id, cast.facing) != cast.facing
         if turned and len(shot.characters) == len(before.characters) == 1 and not _turns(shot):
-            return [Finding("facing", shot.id, f"{cast.id} faces {cast.facing} after facing {facing[cast.id]} in {before.id}")]
+            return [
+                Finding(
+                    "facing",
+                    shot.id,
+                    f"{cast.id} faces {cast.facing} after facing {facing[cast.id]} in {before.id}",
+                )
+            ]
     return []
 
 
 def _goes_on(before: Shot, shot: Shot) -> list[Finding]:
     if shot.continue_from != before.id or shot.location == before.location:
         return []
-    return [Finding("place", shot.id, f"continues {before.id}, but in another place ({shot.location}, not {before.location})")]
+    return [
+        Finding(
+            "place",
+            shot.id,
+            f"continues {before.id}, but in another place ({shot.location}, not {before.location})",
+        )
+    ]
 
 
 def _turns(shot: Shot) -> bool:
     said = read(shot.action, "zh" if any("\u4e00" <= c <= "\u9fff" for c in shot.action) else "en")
-    return bool(said.direction) or said.action in ("turn", "enter", "exit") or said.interaction == "run_away_from"
+    return (
+        bool(said.direction)
+        or said.action in ("turn", "enter", "exit")
+        or said.interaction == "run_away_from"
+    )
 
 
 def _sides(shot: Shot) -> dict[str, str]:
@@ -136,7 +184,9 @@ def _sides(shot: Shot) -> dict[str, str]:
 
 def spoken_seconds(shot: Shot) -> float:
     """How long what is said in a shot takes."""
-    return math.fsum(speaking_seconds(text) for text in (shot.narration, *(line.text for line in shot.dialogue)))
+    return math.fsum(
+        speaking_seconds(text) for text in (shot.narration, *(line.text for line in shot.dialogue))
+    )
 
 
 # ---- repairs --------------------------------------------------------------------------------------
@@ -152,7 +202,9 @@ def _same_sides(values: dict[str, Any], before: dict[str, Any] | None, shot: Sho
     assert before is not None
     was = {c["id"]: c for c in before["characters"]}
     values["characters"] = [
-        {**c, "position": was[c["id"]]["position"], "facing": was[c["id"]]["facing"] or c["facing"]} if c["id"] in was else c
+        {**c, "position": was[c["id"]]["position"], "facing": was[c["id"]]["facing"] or c["facing"]}
+        if c["id"] in was
+        else c
         for c in values["characters"]
     ]
     return "people keep the sides they had in the shot before"
@@ -161,7 +213,9 @@ def _same_sides(values: dict[str, Any], before: dict[str, Any] | None, shot: Sho
 def _same_way(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
     assert before is not None
     was = {c["id"]: c["facing"] for c in before["characters"]}
-    values["characters"] = [Cast(**{**c, "facing": was.get(c["id"]) or c["facing"]}).model_dump() for c in values["characters"]]
+    values["characters"] = [
+        Cast(**{**c, "facing": was.get(c["id"]) or c["facing"]}).model_dump() for c in values["characters"]
+    ]
     return f"faces {values['characters'][0]['facing']}, as in the shot before"
 
 
@@ -190,7 +244,9 @@ def _fitted(board: Storyboard, seconds: float | None) -> tuple[Storyboard, tuple
     """Durations that add up to `seconds`, with room for what is said."""
     wanted = board.seconds if seconds is None else seconds
     rules = {f.rule for f in lint(board, seconds)}
-    if not rules & {"length", "speech"} and not ("duration" in rules and wanted >= SHORTEST * len(board.shots)):
+    if not rules & {"length", "speech"} and not (
+        "duration" in rules and wanted >= SHORTEST * len(board.shots)
+    ):
         return board, ()
     fixed = math.fsum(s.duration for s in board.shots if s.locked)
     loose = [s for s in board.shots if not s.locked]
@@ -208,5 +264,9 @@ def _fitted(board: Storyboard, seconds: float | None) -> tuple[Storyboard, tuple
         fitted = build_storyboard(values)
     except LongtakeError:
         return board, ()
-    changed = [f"{s.id} {s.duration:g} -> {n.duration:g}" for s, n in zip(board.shots, fitted.shots, strict=True) if s.duration != n.duration]
+    changed = [
+        f"{s.id} {s.duration:g} -> {n.duration:g}"
+        for s, n in zip(board.shots, fitted.shots, strict=True)
+        if s.duration != n.duration
+    ]
     return fitted, (f"durations in seconds: {', '.join(changed)}",) if changed else ()

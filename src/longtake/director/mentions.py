@@ -14,9 +14,7 @@ from longtake.director.verbs import ACTIONS, INTERACTIONS
 from longtake.director.vocabulary import hits
 from longtake.world.concepts import Concept, concept
 
-_DETERMINERS = (
-    r"a|an|the|one|two|three|four|five|six|some|several|another|this|that|his|her|its|their|my|our"
-)
+_DETERMINERS = r"a|an|the|one|two|three|four|five|six|some|several|another|this|that|his|her|its|their|my|our"
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "several": 5, "两": 2, "二": 2, "三": 3, "四": 4,
             "五": 5, "六": 6, "几": 4, "群": 5}  # fmt: skip
 _MEASURES = "个只头位名条匹辆块颗艘架朵群对双枚棵座台把张件本片根支间栋团滴串盏顶幅"
@@ -37,13 +35,20 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _NAMED_EN = re.compile(r"\b([A-Z][a-z]+), ((?:a|an|the) [^,.;:]{3,60}),")
-_NAMED_ZH = re.compile(r"(?:^|(?<=[。，；\s]))([\u4e00-\u9fff]{2,3})(?:(?:，|，?是)(一[个位名][^，。；：]{2,20})|是(一只[^，。；：]{2,20}))[，。]")
+_NAMED_ZH = re.compile(
+    r"(?:^|(?<=[。，；\s]))([\u4e00-\u9fff]{2,3})(?:(?:，|，?是)(一[个位名][^，。；：]{2,20})|是(一只[^，。；：]{2,20}))[，。]"
+)
 _PRONOUNS = re.compile(
-    r"\b(she|her|hers|herself|he|him|his|himself|it|its|itself|they|them|their|themselves)\b|(她们|他们|它们|她|他|它)", re.IGNORECASE
+    r"\b(she|her|hers|herself|he|him|his|himself|it|its|itself|they|them|their|themselves)\b|(她们|他们|它们|她|他|它)",
+    re.IGNORECASE,
 )
 _FACELESS = frozenset({"building", "sky", "plant"})
-_FEMALE = re.compile(r"\b(?:woman|girl|lady|mother|grandmother|queen|princess|actress|waitress|she|witch|mermaid)\b|女|妈|奶奶|姑娘|姐|妹|公主|婆")
-_MALE = re.compile(r"\b(?:man|boy|father|grandfather|king|prince|fisherman|he|wizard|guy)\b|男|爸|爷|叔|哥|弟|王子|老人|小伙|渔夫")
+_FEMALE = re.compile(
+    r"\b(?:woman|girl|lady|mother|grandmother|queen|princess|actress|waitress|she|witch|mermaid)\b|女|妈|奶奶|姑娘|姐|妹|公主|婆"
+)
+_MALE = re.compile(
+    r"\b(?:man|boy|father|grandfather|king|prince|fisherman|he|wizard|guy)\b|男|爸|爷|叔|哥|弟|王子|老人|小伙|渔夫"
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,13 @@ class Pronoun:
     @property
     def gender(self) -> str:
         low = self.word.lower()
-        return "female" if low.startswith(("she", "her")) or low[0] == "她" else "male" if low in ("he", "him", "his", "himself", "他") else ""
+        return (
+            "female"
+            if low.startswith(("she", "her")) or low[0] == "她"
+            else "male"
+            if low in ("he", "him", "his", "himself", "他")
+            else ""
+        )
 
     @property
     def plural(self) -> bool:
@@ -144,7 +155,15 @@ def _named(text: str, language: str) -> list[Mention]:
         worn = re.search(r"\s(?:in|wearing|with)\s.*$", described) if language == "en" else None
         phrase = described[: worn.start()] if worn else described
         found.append(
-            Mention(match.start(), match.end() - 1, phrase, noun, code, wardrobe=worn[0].strip() if worn else "", name=match[1])
+            Mention(
+                match.start(),
+                match.end() - 1,
+                phrase,
+                noun,
+                code,
+                wardrobe=worn[0].strip() if worn else "",
+                name=match[1],
+            )
         )
     return found
 
@@ -157,7 +176,9 @@ def _verbs() -> re.Pattern[str]:
 def _is_verb(text: str, start: int, end: int) -> bool:
     """Whether "fly", "saw" or "watch" is said as a verb: no determiner stands before it."""
     match = _verbs().fullmatch(text, start, end)
-    return bool(match) and not re.search(rf"\b(?:{_DETERMINERS})\s+(?:[\w'-]+\s+){{0,2}}$", text[:start], re.IGNORECASE)
+    return bool(match) and not re.search(
+        rf"\b(?:{_DETERMINERS})\s+(?:[\w'-]+\s+){{0,2}}$", text[:start], re.IGNORECASE
+    )
 
 
 def _not_somebody(words: str) -> bool:
@@ -179,7 +200,11 @@ def _english(text: str, start: int, end: int, code: str) -> Mention:
     )
     determiner = before[1].lower() if before else ""
     left = before.start() if before else start
-    if not before and (bare := re.match(r"^\W*((?:[\w'-]+\s+){1,2})$", text[:start])) and not _verbs().search(bare[1]):
+    if (
+        not before
+        and (bare := re.match(r"^\W*((?:[\w'-]+\s+){1,2})$", text[:start]))
+        and not _verbs().search(bare[1])
+    ):
         left = start - len(bare[1])
     worn = _WORN.match(text[end:])
     owned = determiner in ("his", "her", "its", "their", "my", "our")
@@ -190,7 +215,8 @@ def _english(text: str, start: int, end: int, code: str) -> Mention:
         text[start:end],
         code,
         count=_NUMBERS.get(determiner, 1),
-        other=determiner == "another" or bool(re.search(r"\b(?:other|second|third)\b", text[left:start], re.IGNORECASE)),
+        other=determiner == "another"
+        or bool(re.search(r"\b(?:other|second|third)\b", text[left:start], re.IGNORECASE)),
         definite=determiner in ("the", "this", "that") or owned,
         wardrobe=worn[0].strip(" ,") if worn else "",
     )
@@ -199,7 +225,11 @@ def _english(text: str, start: int, end: int, code: str) -> Mention:
 def _chinese(text: str, start: int, end: int, code: str) -> Mention:
     counted = [m for m in _ZH_COUNTED.finditer(text, 0, start) if start - m.end() <= 14]
     between = text[counted[-1].end() : start] if counted else ""
-    if counted and not re.search(r"[，。；：、！？\s]|[在到着了从把被向]|走|跑|站|坐|追|看", between.split("的")[-1]) and "，" not in between:
+    if (
+        counted
+        and not re.search(r"[，。；：、！？\s]|[在到着了从把被向]|走|跑|站|坐|追|看", between.split("的")[-1])
+        and "，" not in between
+    ):
         phrase, left = text[counted[-1].start() : end], counted[-1].start()
         number = re.search(r"[两二三四五六几群]", text[left : left + 3])
         return Mention(left, end, phrase, text[start:end], code, count=_NUMBERS[number[0]] if number else 1,

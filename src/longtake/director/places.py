@@ -129,5 +129,7 @@ def _said(text: str, start: int, end: int, language: str) -> str:
         return re.sub(r"\s+", " ", words).strip()
     before = re.search(r"[^，。；：、！？\s在从到着过往向的有]{0,8}的?$", text[:start])
     lead = before[0] if before and re.search(r"(?:在|从|到|沿着|穿过|来到)$", text[: before.start()]) else ""
-    after = re.match(r"[^，。；：、！？\s走跑站坐躺跳]{0,2}?(?:上|里|中|下|旁|边|前|间|之上|之间|中间)", text[end:])
+    after = re.match(
+        r"[^，。；：、！？\s走跑站坐躺跳]{0,2}?(?:上|里|中|下|旁|边|前|间|之上|之间|中间)", text[end:]
+    )
     return lead + text[start:end] + (after[0] if after else "")

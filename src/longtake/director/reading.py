@@ -33,10 +33,15 @@ _FILM_ONLY = re.compile(
     re.IGNORECASE,
 )
 _CAMERA_LEAD = re.compile(
-    r"^\s*(?:the |a )?(?:camera|shot|view|drone|镜头|摄像机|画面).{0,60}?\b(?:as|while|where|showing|revealing to show)\s+", re.IGNORECASE
+    r"^\s*(?:the |a )?(?:camera|shot|view|drone|镜头|摄像机|画面).{0,60}?\b(?:as|while|where|showing|revealing to show)\s+",
+    re.IGNORECASE,
 )
-_FOLLOWED = re.compile(r"\b(?:follow|track)(?:s|ing)? ((?:the|a|an) [\w' -]+?) (?:as|while|where)\s+$", re.IGNORECASE)
-_CAMERA_SENTENCE = re.compile(r"^\s*(?:the |a )?(?:camera|lens|view)\b|^\s*(?:镜头|摄像机|机位)", re.IGNORECASE)
+_FOLLOWED = re.compile(
+    r"\b(?:follow|track)(?:s|ing)? ((?:the|a|an) [\w' -]+?) (?:as|while|where)\s+$", re.IGNORECASE
+)
+_CAMERA_SENTENCE = re.compile(
+    r"^\s*(?:the |a )?(?:camera|lens|view)\b|^\s*(?:镜头|摄像机|机位)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,11 @@ def action_text(text: str, language: str) -> str:
         stop = parts[i + 1] if i + 1 < len(parts) else ""
         part = _without_film_words(parts[i], language)
         if not part.strip(" \n\t"):
-            if kept and stop.strip()[:1] in (".", "。", "!", "！", "?", "？", ";", "；") and not kept.rstrip().endswith((".", "。", "!", "?")):
+            if (
+                kept
+                and stop.strip()[:1] in (".", "。", "!", "！", "?", "？", ";", "；")
+                and not kept.rstrip().endswith((".", "。", "!", "?"))
+            ):
                 kept = kept.rstrip(" ,，:：;；") + stop
             continue
         kept += part + stop
@@ -176,7 +185,9 @@ def _without_film_words(part: str, language: str) -> str:
 def _unframe(blank: str, language: str) -> str:
     """Take the blanked words out, with the frame around them: "a \0 of", "in a \0", "\0里"."""
     if language == "zh":
-        return re.sub(r"(?:切到|用|以)?(?:一个)?的?\0+(?:画面|镜头)?(?:里|中|拍摄|视角|角度)?[：:]?", "", blank)
+        return re.sub(
+            r"(?:切到|用|以)?(?:一个)?的?\0+(?:画面|镜头)?(?:里|中|拍摄|视角|角度)?[：:]?", "", blank
+        )
     blank = re.sub(
         r"(?:\b(?:in|with|from|using|as)\s+)?(?:\b(?:a|an|the|another)\s+)?(?:(?:slow|smooth|cinematic|sweeping|quick|tight|gentle)\s+)*\0+"
         r"(?:\s+(?:shot|view|angle|camera|style|lens))?(?:\s+(?:of|on|showing|shows|reveals?|to|from behind|where))?",

@@ -44,7 +44,14 @@ class _Plan:
 
 
 def by_rules(
-    prompt: str, *, seconds: float | None, size: str, fps: int, seed: int, one_take: bool, vocabulary: Vocabulary
+    prompt: str,
+    *,
+    seconds: float | None,
+    size: str,
+    fps: int,
+    seed: int,
+    one_take: bool,
+    vocabulary: Vocabulary,
 ) -> tuple[Storyboard, tuple[str, ...]]:
     """The board of a prompt, and what the user should know of it. Raises RequestError.
 
@@ -65,7 +72,8 @@ def by_rules(
     places = _places(plans, language)
     durations = _durations(plans, script, total, fps)
     shots = [
-        _shot(index, plan, duration, company, plans) for index, (plan, duration) in enumerate(zip(plans, durations, strict=True))
+        _shot(index, plan, duration, company, plans)
+        for index, (plan, duration) in enumerate(zip(plans, durations, strict=True))
     ]
     style = ", ".join(dict.fromkeys(s for s in (script.style, *(b.reading.style for b in script.beats)) if s))
     board = build_storyboard(
@@ -93,7 +101,9 @@ def _length(script: Script, seconds: float | None) -> tuple[float, list[str]]:
         if whole > LONGEST_FILM and not script.explicit:
             whole = LONGEST_FILM
         if whole > LONGEST_FILM:
-            raise RequestError(f"the script is {whole:g} seconds long; a film lasts at most {LONGEST_FILM:g}: shorten it, or give --seconds")
+            raise RequestError(
+                f"the script is {whole:g} seconds long; a film lasts at most {LONGEST_FILM:g}: shorten it, or give --seconds"
+            )
         return whole, []
     count = len(script.beats)
     if script.explicit and count * _FASTEST > seconds:
@@ -101,7 +111,11 @@ def _length(script: Script, seconds: float | None) -> tuple[float, list[str]]:
             f"{count} shots do not fit into {seconds:g} seconds; give --seconds {math.ceil(count * SHORTEST)} or fewer shots"
         )
     if all(d is not None for d in said) and abs(own - seconds) > 0.05:
-        return seconds, [f"the script's {own:g} seconds were stretched to {seconds:g}" if own < seconds else f"the script's {own:g} seconds were shortened to {seconds:g}"]
+        return seconds, [
+            f"the script's {own:g} seconds were stretched to {seconds:g}"
+            if own < seconds
+            else f"the script's {own:g} seconds were shortened to {seconds:g}"
+        ]
     return seconds, []
 
 
@@ -198,7 +212,11 @@ def _places(plans: list[_Plan], language: str) -> tuple[Location, ...]:
         return ()
     for planned in plans:
         said = planned.beat.reading
-        moved = bool(said.place_words) and _standing(said.place_words, language) != words and (not said.place or said.place != key)
+        moved = (
+            bool(said.place_words)
+            and _standing(said.place_words, language) != words
+            and (not said.place or said.place != key)
+        )
         if moved:
             words, key = _standing(said.place_words, language), said.place
             weather = said.weather
@@ -206,7 +224,10 @@ def _places(plans: list[_Plan], language: str) -> tuple[Location, ...]:
         place = next((p for p in found if (p.description, p.time, p.weather) == (words, _phrase("times", time, language), _phrase("weather", weather, language))), None)  # fmt: skip
         if place is None:
             place = Location(
-                id=f"l{len(found) + 1}", description=words, time=_phrase("times", time, language), weather=_phrase("weather", weather, language)
+                id=f"l{len(found) + 1}",
+                description=words,
+                time=_phrase("times", time, language),
+                weather=_phrase("weather", weather, language),
             )
             found.append(place)
         planned.place = place.id
@@ -217,8 +238,14 @@ def _standing(words: str, language: str) -> str:
     """A place to be in, of a place passed through: "along a street" -> "on a street", "A meadow" -> "in a meadow"."""
     if language == "zh":
         return words
-    on = re.search(r"\b(?:street|road|lane|beach|bridge|roof|rooftop|pier|balcony|stage|mountain|hill|cliff|moon|lawn)s?$", words, re.IGNORECASE)
-    way = re.match(r"(?:along|across|through|over|down|past|to|into|onto|from|out of)\s+", words, re.IGNORECASE)
+    on = re.search(
+        r"\b(?:street|road|lane|beach|bridge|roof|rooftop|pier|balcony|stage|mountain|hill|cliff|moon|lawn)s?$",
+        words,
+        re.IGNORECASE,
+    )
+    way = re.match(
+        r"(?:along|across|through|over|down|past|to|into|onto|from|out of)\s+", words, re.IGNORECASE
+    )
     if way:
         words = f"{'on' if on else 'in'} {words[way.end() :]}"
     elif re.match(r"(?:a|an|the)\b", words, re.IGNORECASE):
@@ -254,13 +281,16 @@ def _durations(plans: list[_Plan], script: Script, seconds: float, fps: int) -> 
 
 
 def _spoken(reading: Reading) -> float:
-    return math.fsum(speaking_seconds(text) for text in (reading.narration, *(words for _, words in reading.lines)))
+    return math.fsum(
+        speaking_seconds(text) for text in (reading.narration, *(words for _, words in reading.lines))
+    )
 
 
 def _shot(index: int, planned: _Plan, duration: float, company: Company, plans: list[_Plan]) -> Shot:
     said = planned.beat.reading
     lines = tuple(
-        Line(character=company.speaker(who, planned.people).id, text=words) for who, words in (said.lines if planned.speaks else ())
+        Line(character=company.speaker(who, planned.people).id, text=words)
+        for who, words in (said.lines if planned.speaks else ())
     )
     transition = planned.transition if index or planned.transition.type == "fade" else Transition()
     limit = duration if not index else min(duration, 60.0)
@@ -294,7 +324,9 @@ def _positions(planned: _Plan) -> tuple[Cast, ...]:
     """Two people stand left and right and face each other; one who travels goes the way the text says, else right."""
     reading, people = planned.reading, planned.people
     if len(people) == 1:
-        facing = {"left": "left", "right": "right", "toward": "camera", "away": "away"}.get(reading.direction, "")
+        facing = {"left": "left", "right": "right", "toward": "camera", "away": "away"}.get(
+            reading.direction, ""
+        )
         travels = lexicon.first({"t": r"."}, reading.action) and reading.action in _TRAVELLING
         return (Cast.model_validate({"id": people[0].id, "facing": facing or ("right" if travels else "")}),)
     order = list(people)
@@ -304,9 +336,34 @@ def _positions(planned: _Plan) -> tuple[Cast, ...]:
     chase = reading.interaction in ("chase", "follow", "run_away_from")
     for i, role in enumerate(order[:3]):
         position = ("left", "right")[i] if len(order) == 2 else ("left", "centre", "right")[i]
-        facing = reading.direction if reading.direction in ("left", "right") else "right" if chase else ("right", "left")[min(i, 1)]
+        facing = (
+            reading.direction
+            if reading.direction in ("left", "right")
+            else "right"
+            if chase
+            else ("right", "left")[min(i, 1)]
+        )
         cast[role.id] = {"id": role.id, "position": position, "facing": facing}
-    return tuple(Cast.model_validate(cast.get(role.id, {"id": role.id, "position": "background"})) for role in people)
+    return tuple(
+        Cast.model_validate(cast.get(role.id, {"id": role.id, "position": "background"})) for role in people
+    )
 
 
-_TRAVELLING = frozenset({"walk", "run", "hop", "roll", "drive", "ride", "fly", "swim", "sail", "crawl", "slide", "slither", "enter", "exit"})
+_TRAVELLING = frozenset(
+    {
+        "walk",
+        "run",
+        "hop",
+        "roll",
+        "drive",
+        "ride",
+        "fly",
+        "swim",
+        "sail",
+        "crawl",
+        "slide",
+        "slither",
+        "enter",
+        "exit",
+    }
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from longtake.director import lexicon
 from longtake.director.reading import Reading, read
@@ -31,9 +32,12 @@ _LASTS = re.compile(r"[\[(（]\s*(?:lasts? |约)?(\d+(?:\.\d+)?)\s*(?:s|sec|seco
 _BARE_LASTS = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(?:s|sec|seconds?|秒)?\s*$", re.IGNORECASE)
 _HEADER = re.compile(r"(?:^|\n)\s*(?:\*\*)?(style|look|visual style|风格|画风|title|标题|片名|characters?|cast|角色|人物)(?:\*\*)?\s*[:：]\s*([^\n]+)", re.IGNORECASE)  # fmt: skip
 _NOISE = re.compile(
-    r"^\s*(?:storyboard|a short film(?: in \w+ shots)?|\w+ shots|script|分镜脚本?|故事板|短片|共?.{1,2}个镜头)\s*[:：,，.。]\s*", re.IGNORECASE
+    r"^\s*(?:storyboard|a short film(?: in \w+ shots)?|\w+ shots|script|分镜脚本?|故事板|短片|共?.{1,2}个镜头)\s*[:：,，.。]\s*",
+    re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z\"“'\[(]|\w)|(?<=[.!?][\"”])\s+(?=[A-Z\"“])|(?<=[。！？；])(?!”)|(?<=[。！？]”)|\n+")
+_SENTENCE = re.compile(
+    r"(?<=[.!?;])\s+(?=[A-Z\"“'\[(]|\w)|(?<=[.!?][\"”])\s+(?=[A-Z\"“])|(?<=[。！？；])(?!”)|(?<=[。！？]”)|\n+"
+)
 _THEN = re.compile(
     r",?\s+(?:and\s+)?(?=(?:then|after that|afterwards|next|a moment later|moments later|later|finally|in the end|at last|suddenly"
     r"|all of a sudden|just then|meanwhile|at the same time|eventually)\b,?\s)"
@@ -48,6 +52,9 @@ _THEN_WORD = re.compile(
 _AND_VERB = re.compile(r",?\s+and\s+(?=(?:it|she|he|they|the|a|an|[a-z]+s)\s)", re.IGNORECASE)
 
 
+_CUT = Transition()
+
+
 @dataclass(frozen=True)
 class Beat:
     """One thing to be filmed. Times are seconds, None where the script does not say."""
@@ -56,7 +63,7 @@ class Beat:
     start: float | None = None
     end: float | None = None
     lasts: float | None = None
-    transition: Transition = Transition()
+    transition: Transition = _CUT
     named_cut: bool = False
     """The script itself asks for a new shot here."""
 
@@ -85,13 +92,21 @@ def parse(prompt: str, language: str) -> Script:
 
     def keep(match: re.Match[str]) -> str:
         key = match[1].lower()
-        kind = "style" if key in ("style", "look", "visual style", "风格", "画风") else "title" if key in ("title", "标题", "片名") else "cast"
+        kind = (
+            "style"
+            if key in ("style", "look", "visual style", "风格", "画风")
+            else "title"
+            if key in ("title", "标题", "片名")
+            else "cast"
+        )
         header[kind] = match[2].strip(" *")
         return "\n"
 
     text = _NOISE.sub("", _HEADER.sub(keep, prompt).strip())
     one_take = bool(lexicon.pattern(lexicon.ONE_TAKE).search(text))
-    text = lexicon.pattern(rf"(?:in |as |filmed in |shot in |shot as |filmed as )?(?:a |an |one )?(?:{lexicon.ONE_TAKE})(?:\s+(?:of|showing|with)\b)?").sub(" ", text)
+    text = lexicon.pattern(
+        rf"(?:in |as |filmed in |shot in |shot as |filmed as )?(?:a |an |one )?(?:{lexicon.ONE_TAKE})(?:\s+(?:of|showing|with)\b)?"
+    ).sub(" ", text)
     text = re.sub(r"^[\s,，:：.。;；]+", "", text)
     pieces, explicit = _explicit(text)
     beats: list[Beat] = []
@@ -102,7 +117,14 @@ def parse(prompt: str, language: str) -> Script:
     if not explicit:
         beats = [part for beat in beats for part in _story(beat, language)]
     beats = _merged([b for b in beats if b.reading.text], explicit)
-    return Script(tuple(beats), explicit, one_take, header.get("title", ""), header.get("style", ""), header.get("cast", ""))
+    return Script(
+        tuple(beats),
+        explicit,
+        one_take,
+        header.get("title", ""),
+        header.get("style", ""),
+        header.get("cast", ""),
+    )
 
 
 # ---- explicit scripts -----------------------------------------------------------------------------
@@ -168,26 +190,36 @@ def _timed(piece: _Piece) -> _Piece:
         piece = replace(piece, text=piece.text[code.end() :], start=_seconds(code[1]), end=_seconds(code[2]))
     lasts = _LASTS.search(piece.text)
     if lasts and piece.lasts is None:
-        piece = replace(piece, text=_LASTS.sub("", piece.text, count=1).strip(), lasts=float(lasts[1] or lasts[2] or lasts[3]))
+        piece = replace(
+            piece,
+            text=_LASTS.sub("", piece.text, count=1).strip(),
+            lasts=float(lasts[1] or lasts[2] or lasts[3]),
+        )
     return piece
 
 
 def _seconds(clock: str) -> float:
-    """"0:04" -> 4, "1:02.5" -> 62.5, "4.5" -> 4.5"""
+    """ "0:04" -> 4, "1:02.5" -> 62.5, "4.5" -> 4.5"""
     *minutes, last = clock.split(":")
-    return sum(float(m) * 60 ** (i + 1) for i, m in enumerate(reversed(minutes))) + float(last)
+    return float(last) + sum(float(m) * 60.0 ** (i + 1) for i, m in enumerate(reversed(minutes)))
 
 
 def _cuts(piece: _Piece, language: str) -> list[Beat]:
     """Split at named transitions ("cut to", 叠化到); the transition leads into what follows it."""
-    found = [f for f in lexicon.spans(lexicon.TRANSITIONS, piece.text) if not _inside_quotes(piece.text, f[0])]
+    found = [
+        f for f in lexicon.spans(lexicon.TRANSITIONS, piece.text) if not _inside_quotes(piece.text, f[0])
+    ]
     bounds = [(0, 0, ""), *found, (len(piece.text), len(piece.text), "")]
-    beats = []
+    beats: list[Beat] = []
     kind = ""
-    for (_, end, this), (start, _, _) in zip(bounds, bounds[1:], strict=False):
+    for (_, end, this), (start, _, _) in pairwise(bounds):
         kind = this or kind
-        body = re.sub(r"^(?:\s*[,，:：.。;；]|\s*(?:a|an|the)\s+(?=scene where))+", "", piece.text[end:start]).strip()
-        body = re.sub(r"[,，]?\s*(?:(?:and|then|and then|when|before|然后|接着|最后|随后)\s*)$", "", body).strip(" ,，:：")
+        body = re.sub(
+            r"^(?:\s*[,，:：.。;；]|\s*(?:a|an|the)\s+(?=scene where))+", "", piece.text[end:start]
+        ).strip()
+        body = re.sub(
+            r"[,，]?\s*(?:(?:and|then|and then|when|before|然后|接着|最后|随后)\s*)$", "", body
+        ).strip(" ,，:：")
         if not body:
             continue
         reading = read(body, language)
@@ -223,7 +255,11 @@ def _story(beat: Beat, language: str) -> list[Beat]:
         pieces += [p for p in _THEN.split(sentence) if p and p.strip()]
     pieces = _closed_quotes(pieces)
     pieces = [part for piece in pieces for part in _new_subject(piece, language)]
-    return [replace(beat, reading=read(_THEN_WORD.sub("", p).strip() or p.strip(), language)) for p in pieces if p.strip()]
+    return [
+        replace(beat, reading=read(_THEN_WORD.sub("", p).strip() or p.strip(), language))
+        for p in pieces
+        if p.strip()
+    ]
 
 
 def _closed_quotes(pieces: list[str]) -> list[str]:
@@ -247,7 +283,11 @@ def _new_subject(piece: str, language: str) -> list[str]:
     out = [parts[0]]
     for i, reading in enumerate(readings[1:], 1):
         before = read(out[-1], language)
-        new = reading.mentions and (reading.action or reading.interaction) and (before.action or before.interaction)
+        new = (
+            reading.mentions
+            and (reading.action or reading.interaction)
+            and (before.action or before.interaction)
+        )
         changed = new and before.mentions and reading.mentions[0].noun != before.mentions[0].noun
         if changed and not _inside_quotes(piece, piece.find(parts[i])):
             out.append(parts[i])
@@ -261,9 +301,13 @@ def _merged(beats: list[Beat], explicit: bool) -> list[Beat]:
     joined: list[Beat] = []
     for beat in beats:
         shows = _shows(beat.reading) or bool(beat.reading.scale)
-        if joined and not beat.named_cut and not shows:
-            joined[-1] = _join(joined[-1], beat)
-        elif joined and not explicit and not beat.named_cut and not _shows(joined[-1].reading) and not joined[-1].named_cut:
+        if (joined and not beat.named_cut and not shows) or (
+            joined
+            and not explicit
+            and not beat.named_cut
+            and not _shows(joined[-1].reading)
+            and not joined[-1].named_cut
+        ):
             joined[-1] = _join(joined[-1], beat)
         else:
             joined.append(beat)
@@ -278,6 +322,6 @@ def _shows(reading: Reading) -> bool:
 def _join(a: Beat, b: Beat) -> Beat:
     gap = "" if a.reading.language == "zh" else " "
     text = a.reading.text
-    if text and text[-1] not in ".!?。！？,，:：;；”\"":
+    if text and text[-1] not in '.!?。！？,，:：;；”"':
         text += "。" if a.reading.language == "zh" else "."
     return replace(a, reading=read(f"{text}{gap}{b.reading.text}", a.reading.language))

@@ -38,17 +38,23 @@ def plan(n: int, reading: Reading, first: bool, last: bool) -> list[ROLE]:
             return ["establish"]
         return ["detail" if reading.change else "action"]
     roles: list[ROLE] = ["establish" if first else "action"]
-    cycle: tuple[ROLE, ...] = ("action", "closer", "reaction", "detail") if first else ("closer", "reaction", "action", "detail")
+    cycle: tuple[ROLE, ...] = (
+        ("action", "closer", "reaction", "detail") if first else ("closer", "reaction", "action", "detail")
+    )
     roles += [cycle[i % 4] for i in range(n - 1)]
     if last and n >= 4:
         roles[-1] = "end"
     return roles
 
 
-def choose(reading: Reading, role: ROLE, before: Setup | None, vocabulary: Vocabulary, index: int, count: int) -> Setup:
+def choose(
+    reading: Reading, role: ROLE, before: Setup | None, vocabulary: Vocabulary, index: int, count: int
+) -> Setup:
     """The set-up of shot `index` of `count`."""
     scale = known_scale(_scale(reading, role, count), vocabulary, bool(reading.scale))
-    angle: Angle = _valid_angle(reading.angle) or ("low" if role == "reaction" and index % 2 and not reading.scale else "eye_level")
+    angle: Angle = _valid_angle(reading.angle) or (
+        "low" if role == "reaction" and index % 2 and not reading.scale else "eye_level"
+    )
     if angle not in _angles(vocabulary) and not reading.angle:
         angle = "eye_level"
     if before and (scale, angle) == (before.scale, before.angle):
@@ -112,7 +118,9 @@ def _apart(scale: Scale, angle: Angle, reading: Reading, vocabulary: Vocabulary)
     return scale, "low" if angle == "eye_level" else "eye_level"
 
 
-def _camera(reading: Reading, role: ROLE, before: Setup | None, vocabulary: Vocabulary, index: int, count: int) -> Camera:
+def _camera(
+    reading: Reading, role: ROLE, before: Setup | None, vocabulary: Vocabulary, index: int, count: int
+) -> Camera:
     support = _support(reading, "tripod")
     named = _valid_move(reading.move)
     if named:
@@ -153,7 +161,9 @@ def _valid_angle(angle: str) -> Angle | None:
     return next((a for a in get_args(Angle) if a == angle), None)
 
 
-def _support(reading: Reading, otherwise: Literal["tripod", "gimbal"]) -> Literal["tripod", "handheld", "gimbal", "drone"]:
+def _support(
+    reading: Reading, otherwise: Literal["tripod", "gimbal"]
+) -> Literal["tripod", "handheld", "gimbal", "drone"]:
     for support in ("handheld", "gimbal", "drone", "tripod"):
         if support == reading.support:
             return support

@@ -10,14 +10,19 @@ _SAY_EN = r"(?:says?|said|asks?|asked|shouts?|shouted|whispers?|whispered|replie
 _SAY_ZH = r"(?:说道?|问道?|喊道?|答道?|回答|低声说|小声说|大喊|叫道?|唱道?|自言自语)"
 _BEFORE = re.compile(rf"(?P<who>[^\s,.;:，。；：！？\"“”](?:[^,.;:，。；：！？\"“”]{{0,30}}?[^\s])?)?\s*(?P<say>\b{_SAY_EN}|{_SAY_ZH})?(?:着|了)?\s*[,:，：]\s*$", re.IGNORECASE)  # fmt: skip
 _AFTER = re.compile(rf"^\s*,?\s*(?:{_SAY_EN} (?P<late>[\w' ]{{1,24}})|(?P<who>[\w' ]{{1,24}}?) {_SAY_EN}\b|(?P<zh>[\u4e00-\u9fff]{{1,8}}?){_SAY_ZH})", re.IGNORECASE)  # fmt: skip
-_NARRATOR = re.compile(r"\b(?:narrator|narration|voice[- ]?over|v\.?o\.?)\b|旁白|画外音|解说词?", re.IGNORECASE)
+_NARRATOR = re.compile(
+    r"\b(?:narrator|narration|voice[- ]?over|v\.?o\.?)\b|旁白|画外音|解说词?", re.IGNORECASE
+)
 _NARRATION = re.compile(
     r"(?:\b(?:narrator|narration|voice[- ]?over|v\.?o\.?)(?: says)?|旁白|画外音|解说词?)\s*(?:\([^)]*\))?\s*[:：]\s*"
     r"(?:[\"“「]([^\"”」]+)[\"”」]|([^\n]+))",
     re.IGNORECASE,
 )
 _SCRIPT_LINE = re.compile(r"^\s*([A-Z][A-Z]+(?: [A-Z]+)?)\s*(?:\([^)]*\))?\s*:\s*([^\n]+)$", re.MULTILINE)
-_SOUND = re.compile(r"(?:^|(?<=[\n.;。；]))\s*(?:sound|sfx|audio|music|音效|声音|音乐|配乐)\s*[:：]\s*([^\n.。]+)[.。]?", re.IGNORECASE)
+_SOUND = re.compile(
+    r"(?:^|(?<=[\n.;。；]))\s*(?:sound|sfx|audio|music|音效|声音|音乐|配乐)\s*[:：]\s*([^\n.。]+)[.。]?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def speech(text: str, language: str) -> Speech:
     rest = _SOUND.sub(hear, _NARRATION.sub(tell, text))
 
     def script(match: re.Match[str]) -> str:
-        spoken.append((match[1].title(), match[2].strip(" \"“”")))
+        spoken.append((match[1].title(), match[2].strip(' "“”')))
         return " "
 
     rest = _SCRIPT_LINE.sub(script, rest)

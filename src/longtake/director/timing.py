@@ -28,7 +28,9 @@ def speaking_seconds(text: str) -> float:
     return len(re.findall(r"[\w']+", text)) / WORDS_A_SECOND + _PAUSE
 
 
-def share_out(weights: Sequence[float], seconds: float, fps: int, least: Sequence[float] = (), most: float = LONGEST) -> list[float]:
+def share_out(
+    weights: Sequence[float], seconds: float, fps: int, least: Sequence[float] = (), most: float = LONGEST
+) -> list[float]:
     """Durations in proportion to `weights` that add up to `seconds`, each within `least` and `most` where that can be.
 
     When the bounds cannot all be kept, `most` gives way first, then `least` in proportion.

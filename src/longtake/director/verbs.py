@@ -24,7 +24,8 @@ def _forms(*stems: str) -> str:
 
 INTERACTIONS: dict[str, str] = {
     "run_away_from": r"\b(?:runs?|ran|running|flees?|fleeing|fled|escapes?|escaping) (?:away )?from\b|逃离|逃走|吓得跑|躲开",
-    "chase": _forms("chase") + r"|\b(?:runs?|running|ran|races?|racing) after\b|\bpursu\w+|追(?!上落)(?:着|赶|逐|上|来)|追",
+    "chase": _forms("chase")
+    + r"|\b(?:runs?|running|ran|races?|racing) after\b|\bpursu\w+|追(?!上落)(?:着|赶|逐|上|来)|追",
     "jump_over": r"\b(?:jump|leap|hop|vault)(?:s|ed|ing)? (?:right )?over\b|跳过|跃过|跨过",
     "pop_out_of": r"\b(?:pop|jump|leap|burst|climb|peek|crawl)(?:s|ped|ed|ping|ing)? (?:up )?out of (?=(?:a|an|the|its|his|her) "
     r"(?:\w+ )?(?:box|bag|basket|suitcase|chest|pot|bucket|gift))|从.{0,6}(?:箱|盒|篮|桶|包)子?里(?:面)?(?:蹦|跳|钻|冒|探|爬)出",
