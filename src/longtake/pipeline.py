@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 from longtake.director import understand
 from longtake.errors import OutputError, RequestError, nearest
+from longtake.finish.score import score, subtitled
+from longtake.finish.subtitles import write_subtitles
+from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
 from longtake.request import Event, Film, Progress, Request
-from longtake.video import FILMS, PICTURES, Frame, Writer, check_folder, output_error, settle
+from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,14 +46,23 @@ def generate(request: Request, output: Path, models: Models | None = None) -> Ge
         yield Progress(stage="understand", message=note)
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
     tags = aigc.tags(request, weights_id(models), understanding.caption)
+    sound = None if _is_picture(output) else score(request)
+    for note in sound.notes if sound else ():
+        yield Progress(stage="understand", message=note)
     try:
         frames = _frames(request, models, understanding.caption, is_picture=_is_picture(output))
+        if sound and request.subtitles == "burn":
+            frames = subtitled(frames, sound.spoken, request.fps)
         written = yield from (_write_picture if _is_picture(output) else _write_film)(
             request, beside, frames, tags
         )
+        if sound and request.sound:
+            add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
         _gate(request, beside)
         settle(beside, output)
+        if sound and sound.spoken and request.subtitles in ("srt", "vtt"):
+            write_subtitles(output.with_suffix(f".{request.subtitles}"), sound.spoken)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -126,11 +138,12 @@ def _frames(
 ) -> Iterator[Progress | list[Frame]]:
     """Progress of the sampler, and finished frames as soon as their latents are final."""
     from longtake.diffusion import film
-    from longtake.finish import finish
+    from longtake.finish.finisher import Finisher
 
     plan = _plan(request, models, caption, is_picture)
     wanted = 1 if is_picture else _frame_count(request, models)
-    repeats = 1 if is_picture else request.fps // models.config.fps
+    native = models.config.fps
+    finisher = Finisher((request.width, request.height), native if is_picture else request.fps, native)
     memory, made = None, 0
     for event in plan:
         if isinstance(event, film.Progress):
@@ -138,10 +151,11 @@ def _frames(
             continue
         for index in range(event.latents.shape[2]):
             decoded, memory = _decode(models, event.latents[:, :, index : index + 1], memory)
-            frames = finish(decoded, request.width, request.height, repeats)
+            frames = finisher.push(decoded)
             frames = frames[: wanted - made if request.task == "generate" else None]
             made += len(frames)
             yield frames
+    yield finisher.flush()[: wanted - made if request.task == "generate" else None]
 
 
 def _frame_count(request: Request, models: Models) -> int:
@@ -247,6 +261,8 @@ def _write_picture(
     for event in frames:
         if isinstance(event, Progress):
             yield event
+            continue
+        if not event:
             continue
         image = Image.fromarray(label.burn(event[0], 0.0) if request.label else event[0])
         text = PngInfo()
