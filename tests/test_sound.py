@@ -215,6 +215,7 @@ def test_espeak_speaks(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(woman) == pytest.approx(len(said), rel=0.25)
 
 
+@pytest.mark.slow  # starts a neural voice twice
 @pytest.mark.skipif(not speech.has_piper(), reason="the voice extra is not installed")
 def test_the_packaged_english_voice_speaks_and_repeats() -> None:
     said = speak("A golden puppy plays in the snow.", "en")
