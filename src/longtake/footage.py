@@ -1,7 +1,8 @@
-"""The user's own pictures and videos as latents: scaled to cover the model's frame, cropped, encoded in pieces."""
+"""Pictures and videos as latents and back: scaled to cover the model's frame, cropped, encoded in pieces."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +15,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.finish import fit
+from longtake.model.device import autocast
 from longtake.provenance.label import lift
 from longtake.video import Frame, read_frames, read_picture
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
+
+
+def native_size(width: int, height: int, models: Models) -> tuple[int, int]:
+    """The model's own (width, height) whose shape is nearest to the asked one."""
+    wanted = math.log(width / height)
+    return min(models.config.sizes, key=lambda size: abs(math.log(size[0] / size[1]) - wanted))
 
 
 def encode_picture(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
@@ -39,6 +47,14 @@ def encode_video(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
         for group in _groups(path, models, size):
             latents.append(vae.encode(rearrange(group, "t c h w -> 1 c t h w").to(_device(models))).cpu())
     return torch.cat(latents, 2)
+
+
+def decode(latent: Tensor, memory: Tensor | None, models: Models) -> tuple[Tensor, Tensor]:
+    """The next latent frame [1 z 1 h w] -> its frames [1 3 t h w] in [-1, 1], and the memory for the next call."""
+    device = _device(models)
+    with torch.no_grad(), autocast(device):
+        decoded, memory = models.vae.stream(latent.to(device), memory)
+    return decoded.float().cpu(), memory
 
 
 def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tensor]:
