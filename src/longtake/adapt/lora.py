@@ -31,7 +31,7 @@ class LowRank(nn.Module):
         super().__init__()
         self.down, self.up = nn.Parameter(down), nn.Parameter(up)
         self.bias = None if bias is None else nn.Parameter(bias)
-        self.factor = (len(down) if alpha is None else alpha) / len(down)
+        self.factor: float = (len(down) if alpha is None else alpha) / len(down)
 
     def forward(self, x: Tensor) -> Tensor:
         """x ... i -> ... o, in the dtype of the adapter (or of autocast)."""
@@ -41,7 +41,8 @@ class LowRank(nn.Module):
     def delta(self) -> Tensor:
         """What the adapter adds to the weight, float32, o i ..."""
         down, up = self.down.detach().float(), self.up.detach().float()
-        return self.factor * (up.flatten(1) @ down.flatten(1)).unflatten(1, down.shape[1:])
+        product: Tensor = (up.flatten(1) @ down.flatten(1)).unflatten(1, down.shape[1:])
+        return self.factor * product
 
 
 class Lora:
