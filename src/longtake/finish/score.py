@@ -10,7 +10,6 @@ from longtake.finish import cues
 from longtake.finish.cues import Cue
 from longtake.finish.subtitles import Caption, at
 from longtake.request import Progress, Request
-from longtake.storyboard import Storyboard
 from longtake.video import Frame
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ NOBODY = (
 )
 
 
-def score(request: Request, board: Storyboard | None = None) -> Soundtrack | None:
-    """The soundtrack of a generated film, from its board or from the prompt; None when it is to have none.
+def score(request: Request) -> Soundtrack | None:
+    """The soundtrack of a generated film, from its storyboard and its prompt; None when it is to have none.
 
     Raises MissingExtraError when subtitles are to be burned in and there is no font for them.
     """
@@ -30,7 +29,9 @@ def score(request: Request, board: Storyboard | None = None) -> Soundtrack | Non
 
     if request.task != "generate" or not (request.sound or request.subtitles != "none"):
         return None
-    seconds = max(1, round(request.seconds * request.fps)) / request.fps
+    board = request.storyboard
+    frames = board.spans()[-1][1] if board else max(1, round(request.seconds * request.fps))
+    seconds = frames / request.fps
     found = cues.cues_of_board(board) if board else cues.cues_of_text(request.prompt, seconds)
     made = soundtrack(_with_music(found, request.music), seconds, request.seed)
     if request.subtitles != "none" and not made.spoken:
