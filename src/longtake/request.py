@@ -49,6 +49,12 @@ class Request(BaseModel):
     backward: bool = False
     strength: float = 0.6
     """How far an edit may leave the original, above 0 up to 1."""
+    sound: bool = True
+    """Give a generated film its sound: speech, ambience, music."""
+    music: Literal["auto", "none", "calm", "warm", "bright", "night", "tense"] = "auto"
+    """The mood of the music; auto takes it from the words."""
+    subtitles: Literal["none", "srt", "vtt", "burn"] = "none"
+    """What is spoken, in a file beside the film or in the picture."""
     label: bool = True
     """The visible label. Off only for training footage; recorded in the metadata."""
 

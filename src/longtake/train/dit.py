@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from longtake.adapt.compiled import compile_blocks
 from longtake.diffusion import flow
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
@@ -161,8 +162,8 @@ class _Forward:
     ) -> None:
         self.plan, self.nets, self.mix, self.randomness, self.device = plan, nets, mix, randomness, device
         if plan.compile and can_compile(device):
-            compile_blocks(nets.dit)
-            compile_blocks(nets.text)
+            compile_blocks(nets.dit.blocks)
+            compile_blocks(nets.text.blocks)
 
     def __call__(self, share: float) -> StepResult:
         batch = self.mix.draw(share)
@@ -199,13 +200,6 @@ class _Forward:
         noise = torch.randn(x.shape, generator=generator, device=self.device)
         sigma = level.expand(-1, x.shape[2])
         return self._estimate(flow.add_noise(x, noise, sigma), sigma, text, positions)
-
-
-def compile_blocks(network: DiT | TextEncoder) -> None:
-    """Compile the repeated block once a shape, not the whole network: as fast, for a tenth of the wait."""
-    torch._dynamo.config.recompile_limit = 32  # images, clips and slotted clips of every size
-    for block in network.blocks:
-        block.compile(dynamic=False)
 
 
 @torch.no_grad()
