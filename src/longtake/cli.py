@@ -14,6 +14,7 @@ from longtake.errors import LongtakeError
 
 if TYPE_CHECKING:
     from longtake.request import Request
+    from longtake.storyboard import Storyboard
 
 
 UsageError: Any = typer.BadParameter.__base__
@@ -67,25 +68,60 @@ Negative = Annotated[str, typer.Option(help="What the film should not show.")]
 def generate(
     prompt: Prompt = "",
     output: Output = Path("film.mp4"),
-    seconds: Seconds = 4.0,
-    size: Size = "1280x720",
-    fps: Fps = 24,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length in seconds, 0.25 to 60; 4 by default.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Width x height in pixels; 1280x720 by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second: 12 or 24; 24 by default.")] = None,
     seed: Seed = None,
     model: Model = "pocket",
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
-    one_take: Annotated[
-        bool, typer.Option("--one-take", help="One unbroken shot (the only kind yet).")
-    ] = False,
+    one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    storyboard: Annotated[
+        Path | None, typer.Option(help="A storyboard (.json), or a film made from one (.mp4).")
+    ] = None,
+    remake: Annotated[
+        str | None, typer.Option(help="Make this shot of the storyboard again, from --seed or a new one.")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps finished shots; the user's cache by default.")
+    ] = None,
     steps: Steps = 8,
     guidance: Guidance = 3.0,
     negative: Negative = "",
 ) -> None:
-    """Make a film, or a picture, from words."""
-    del one_take  # every film is one take until there is a director
-    _run(
-        output, prompt=prompt, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
-        steps=steps, guidance=guidance, negative=negative,
+    """Make a film, or a picture, from words or a storyboard."""
+    from longtake.request import build_request
+
+    values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
+    board = _board(storyboard, remake, values) if storyboard or remake else None
+    request = build_request(
+        prompt=prompt, model=model, image=image, one_take=one_take, storyboard=board, steps=steps,
+        guidance=guidance, negative=negative, **values,
     )  # fmt: skip
+    _make(request, output, work)
+
+
+def _board(path: Path | None, remake: str | None, values: dict[str, Any]) -> Storyboard:
+    """The storyboard to film, changed as the command line says; what is said of it is taken out of `values`."""
+    from longtake.errors import RequestError
+    from longtake.film.script import read_board
+
+    if path is None:
+        raise RequestError("--remake needs --storyboard: the board, or the film, whose shot is made again")
+    board = read_board(path)
+    seed = values.pop("seed")
+    if remake is not None:
+        board = board.retake(remake, seed)
+        print(f"shot {remake} again, from seed {board.shot(remake).seed}", file=sys.stderr)
+    elif seed is not None:
+        board = board.reseeded(seed)
+    for name in ("size", "fps"):
+        said = values.pop(name)
+        if said is not None and said != getattr(board, name):
+            print(f"{name} {said} instead of the storyboard's {getattr(board, name)}", file=sys.stderr)
+            board = board.revised(**{name: said})
+    return board
 
 
 @app.command()
@@ -253,7 +289,7 @@ def _run(output: Path, **values: Any) -> None:
     _make(build_request(**values), output)
 
 
-def _make(request: Request, output: Path) -> None:
+def _make(request: Request, output: Path, work: Path | None = None) -> None:
     """Show the events of the pipeline as a bar."""
     from contextlib import closing
 
@@ -273,7 +309,7 @@ def _make(request: Request, output: Path) -> None:
     )
     with (
         Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        closing(run(request, output)) as events,
+        closing(run(request, output, work=work)) as events,
     ):
         task = bar.add_task("load", total=1.0)
         for event in events:
@@ -296,7 +332,7 @@ def main() -> None:
     except UsageError as error:
         _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped; nothing was left half written", file=sys.stderr)
         sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)
 

@@ -39,7 +39,8 @@ class Writer:
             self._container.metadata.update(metadata)
             stream = self._container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": str(CRF), "preset": "veryfast"}
+            # x264's macroblock tree gave other bytes from run to run (AVX-512, sizes such as 320x192)
+            stream.options = {"crf": str(CRF), "preset": "veryfast", "x264-params": "mbtree=0"}
             context = stream.codec_context
             context.time_base = Fraction(1, fps)
             context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709

@@ -132,14 +132,14 @@ def _precision(models: Models, options: Options) -> Precision:
     if options.precision != "auto":
         chosen: Precision = options.precision  # type: ignore[assignment]
         return chosen
-    weight: Any = models.dit.blocks[0].attn1.to_q.weight
+    first: Any = models.dit.blocks[0]
     names: dict[torch.dtype, Precision] = {
         torch.float32: "fp32",
         torch.bfloat16: "bf16",
         torch.float8_e4m3fn: "fp8",
         torch.int8: "int8",
     }
-    return names[weight.dtype]
+    return names[first.attn1.to_q.weight.dtype]
 
 
 def _to(network: Any, device: Any, but: str) -> None:

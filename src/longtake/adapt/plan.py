@@ -1,7 +1,7 @@
 """Before a run: what will be where, the peak of memory, the time, and the fastest setting that fits.
 
 Arithmetic over a config, nothing is loaded. Weights are counted exactly. Activations are an estimate that
-`tests/test_plan.py` holds against what PyTorch allocates; the decoder's working memory is an estimate.
+`tests/test_memory_plan.py` holds against what PyTorch allocates; the decoder's working memory is an estimate.
 Settings that change the result (fewer bits) are named in errors and never chosen unasked.
 Bytes throughout; rates in operations and bytes a second.
 """

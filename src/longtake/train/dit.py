@@ -238,7 +238,14 @@ def _networks(plan: DitPlan, device: torch.device) -> _Networks:
     """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
     vae = weights.load(plan.vae, device)
     language = weights.load(plan.init or plan.text, device)
-    config = replace(preset(plan.preset), vae=vae.config.vae, text=language.config.text)
+    wanted, z = preset(plan.preset), vae.config.vae.z
+    # any size of transformer on any autoencoder's latents
+    config = replace(
+        wanted,
+        dit=replace(wanted.dit, in_channels=z, out_channels=z, text_dim=language.config.text.dim),
+        vae=vae.config.vae,
+        text=language.config.text,
+    )
     if plan.init is None:
         dit = DiT(config.dit).to(device)
     elif language.config.dit == config.dit:
