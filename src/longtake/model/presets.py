@@ -34,6 +34,8 @@ class DiTConfig:
     prediction: Literal["v", "x0"] = "v"
     """What the network answers: the velocity (Wan) or the clean latents."""
     rope_theta: float = 10_000.0
+    image_dim: int | None = None
+    """Width of a picture's features, which cross-attention reads beside the text (Wan2.1 image to video)."""
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.head_dim % 2:
@@ -74,6 +76,28 @@ class VAEConfig:
             raise ValueError(f"1 to {len(self.encoder_widths)} decoder widths, got {self.decoder_widths}")
         if len(self.mean) not in (0, self.z) or len(self.std) != len(self.mean):
             raise ValueError(f"mean and std must hold one value for each of {self.z} channels, or none")
+
+
+@dataclass(frozen=True)
+class WanVAEConfig(VAEConfig):
+    """Wan's autoencoders; the first latent holds one frame, each later one four."""
+
+    upscale: int = 1
+    base: int = 96
+    decoder_base: int = 96
+    multiples: tuple[int, ...] = (1, 2, 4, 4)
+    blocks: int = 2
+    temporal: tuple[bool, ...] = (False, True, True)
+    residual: bool = False
+    """The 2.2 kind: stages with a shortcut without parameters."""
+    patch: int = 1
+    """Pixels along the side that are stacked as channels before the encoder."""
+
+    def __post_init__(self) -> None:
+        if self.stride != self.patch * 2 ** len(self.temporal) or len(self.multiples) != 1 + len(self.temporal):
+            raise ValueError(f"stride {self.stride} does not follow from {self.temporal} and patch {self.patch}")
+        if len(self.mean) != self.z or len(self.std) != self.z:
+            raise ValueError(f"mean and std must hold one value for each of {self.z} channels")
 
 
 @dataclass(frozen=True)
