@@ -58,12 +58,12 @@ def test_fewer_bits_are_written_into_the_name() -> None:
 def test_wrong_options_name_the_valid_ones() -> None:
     with pytest.raises(RequestError, match=r"auto, fp32, bf16, fp8, int8; did you mean int8"):
         Options(precision="int4")
-    with pytest.raises(RequestError, match="try 0.05"):
+    with pytest.raises(RequestError, match=r"try 0\.05"):
         build_request(prompt="a dog", cache=1.5)
 
 
 def test_out_of_memory_becomes_advice() -> None:
-    with pytest.raises(DeviceMemoryError, match="--memory-limit"), memory_explained(checkpoint.load()):
+    with pytest.raises(DeviceMemoryError, match=r"--memory-limit"), memory_explained(checkpoint.load()):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
