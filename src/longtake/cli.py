@@ -57,7 +57,7 @@ Clip = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; .mp4 a film, .png a picture.")]
 Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
 Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
-Fps = Annotated[int, typer.Option(help="Frames a second: 12 or 24.")]
+Fps = Annotated[int, typer.Option(help="Frames a second: 12, 24 or 30.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
 Model = Annotated[str, typer.Option(help="pocket, or the path of a weights file.")]
 Steps = Annotated[int, typer.Option(help="Sampling steps, 1 to 100.")]
@@ -73,11 +73,14 @@ def generate(
         float | None, typer.Option(help="Length in seconds, 0.25 to 60; 4 by default.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Width x height in pixels; 1280x720 by default.")] = None,
-    fps: Annotated[int | None, typer.Option(help="Frames a second: 12 or 24; 24 by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second: 12, 24 or 30; 24 by default.")] = None,
     seed: Seed = None,
     model: Model = "pocket",
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
     one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
     storyboard: Annotated[
         Path | None, typer.Option(help="A storyboard (.json), or a film made from one (.mp4).")
     ] = None,
@@ -102,6 +105,9 @@ def generate(
     memory_limit: Annotated[
         str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
     ] = None,
+    sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
+    music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
+    subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
 ) -> None:
     """Make a film, or a picture, from words or a storyboard."""
     from longtake.adapt.fit import Options
@@ -111,8 +117,9 @@ def generate(
     values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
     board = _board(storyboard, remake, values) if storyboard or remake else None
     request = build_request(
-        prompt=prompt, model=model, image=image, one_take=one_take, storyboard=board, steps=steps,
-        guidance=guidance, negative=negative, lora=lora, cache=cache, **values,
+        prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
+        steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
+        lora=lora, cache=cache, **values,
     )  # fmt: skip
     memory = None if memory_limit is None else parse_memory(memory_limit)
     _make(request, output, work, Options(precision, attention, compile, memory))
@@ -218,6 +225,28 @@ def loop(
         output, task="loop", video=clip, prompt=prompt, size=size, fps=fps, seed=seed, model=model, steps=steps,
         guidance=guidance,
     )  # fmt: skip
+
+
+@app.command()
+def dub(
+    clip: Clip,
+    output: Output = Path("dubbed.mp4"),
+    text: Annotated[str, typer.Option(help="What is said, spread over the film.")] = "",
+    srt: Annotated[Path | None, typer.Option(help="SRT or VTT file: what is said when.")] = None,
+    language: Annotated[str, typer.Option(help="en, zh, de, ...; seen from the letters by default.")] = "",
+    voice: Annotated[str, typer.Option(help="Who speaks, such as 'a woman'.")] = "",
+    music: Annotated[str, typer.Option(help="none, calm, warm, bright, night or tense.")] = "none",
+    replace: Annotated[bool, typer.Option("--replace", help="Drop the sound the film has.")] = False,
+    subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
+) -> None:
+    """Speak over a film; its marks stay."""
+    from longtake.dub import Dub
+    from longtake.dub import dub as speak
+
+    made = speak(Dub(clip, text, srt, language, voice, music, replace, subtitles), output)
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    print(f"{made.path}  {made.seconds:g} s, {len(made.spoken)} lines spoken")
 
 
 @app.command()

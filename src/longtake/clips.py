@@ -13,7 +13,7 @@ from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Event as LatentEvent
 from longtake.diffusion.film import Take
 from longtake.diffusion.sample import predictor
-from longtake.finish import finish
+from longtake.finish.finisher import Finisher
 from longtake.footage import decode, encode_video, native_size
 from longtake.request import Progress, Request
 from longtake.video import Frame
@@ -26,7 +26,8 @@ def produce(
     request: Request, caption: str, models: Models, is_picture: bool
 ) -> Iterator[Progress | list[Frame]]:
     """Progress of the sampler, and finished frames as soon as their latents are final."""
-    repeats = 1 if is_picture else request.fps // models.config.fps
+    native = models.config.fps
+    finisher = Finisher((request.width, request.height), native if is_picture else request.fps, native)
     memory = None
     for event in _latents(request, caption, models, is_picture):
         if isinstance(event, film.Progress):
@@ -34,7 +35,8 @@ def produce(
             continue
         for latent in event.latents.split(1, 2):
             decoded, memory = decode(latent, memory, models)
-            yield finish(decoded, request.width, request.height, repeats)
+            yield finisher.push(decoded)
+    yield finisher.flush()
 
 
 def _latents(request: Request, caption: str, models: Models, is_picture: bool) -> Iterator[LatentEvent]:

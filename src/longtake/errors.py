@@ -34,6 +34,10 @@ class OutputError(LongtakeError):
     """The result cannot be written, or what was written does not carry its marks."""
 
 
+class KeyFileError(LongtakeError):
+    """The keys of the marks cannot be read or kept."""
+
+
 class MissingExtraError(LongtakeError):
     """An optional dependency is not installed."""
 

@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from longtake.finish import fit
+from longtake.finish.size import fit
 from longtake.model.device import autocast
 from longtake.provenance.label import lift
 from longtake.video import Frame, read_frames, read_picture

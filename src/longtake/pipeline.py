@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 from longtake.director import Understanding, understand
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, write
+from longtake.finish.score import score, subtitled
+from longtake.finish.subtitles import write_subtitles
+from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
 from longtake.request import Event, Film, Progress, Request
-from longtake.video import FILMS, PICTURES, Frame, Writer, check_folder, output_error, settle
+from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
 
 if TYPE_CHECKING:
     from longtake.adapt.fit import Options
@@ -55,7 +58,7 @@ def generate(
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
         script = write(request, vocabulary)
-        request = request.model_copy(update={"storyboard": script.board})
+        request = request.model_copy(update={"storyboard": script.board, "seconds": script.board.seconds})
         shelf, warnings = open_shelf(work)
         frames = film.produce(request, script, models, shelf)
     else:
@@ -65,14 +68,23 @@ def generate(
         yield Progress(stage="understand", message=note)
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
     tags = aigc.tags(request, weights_id(models), script.caption)
+    sound = None if _is_picture(output) else score(request)
+    for note in sound.notes if sound else ():
+        yield Progress(stage="understand", message=note)
+    if sound and request.subtitles == "burn":
+        frames = subtitled(frames, sound.spoken, request.fps)
     try:
         with adapted(models.dit, request.lora), memory_explained(models):
             written = yield from (_write_picture if _is_picture(output) else _write_film)(
                 request, beside, frames, tags
             )
+        if sound and request.sound:
+            add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
         _gate(request, beside)
         settle(beside, output)
+        if sound and sound.spoken and request.subtitles in ("srt", "vtt"):
+            write_subtitles(output.with_suffix(f".{request.subtitles}"), sound.spoken)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

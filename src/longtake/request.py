@@ -43,6 +43,8 @@ class Request(BaseModel):
     """The film shot by shot; it decides seconds, size, fps and seed. None: one is made from the prompt."""
     one_take: bool = False
     """Make the prompt into one unbroken take."""
+    director: str = "rules"
+    """Who makes the storyboard: rules, or the address of an OpenAI-compatible endpoint."""
     image: Path | None = None
     """The picture a film begins with."""
     video: Path | None = None
@@ -51,6 +53,12 @@ class Request(BaseModel):
     backward: bool = False
     strength: float = 0.6
     """How far an edit may leave the original, above 0 up to 1."""
+    sound: bool = True
+    """Give a generated film its sound: speech, ambience, music."""
+    music: Literal["auto", "none", "calm", "warm", "bright", "night", "tense"] = "auto"
+    """The mood of the music; auto takes it from the words."""
+    subtitles: Literal["none", "srt", "vtt", "burn"] = "none"
+    """What is spoken, in a file beside the film or in the picture."""
     label: bool = True
     """The visible label. Off only for training footage; recorded in the metadata."""
 
@@ -129,7 +137,7 @@ class Request(BaseModel):
 
     def record(self) -> dict[str, Any]:
         """What goes into the file's metadata: everything that decides the film, no private paths."""
-        values = self.model_dump(mode="json", exclude={"storyboard"})
+        values = self.model_dump(mode="json", exclude={"storyboard", "director"})
         values["storyboard"] = self.storyboard and self.storyboard.record()
         for key in ("image", "video", "video_b"):
             values[key] = Path(values[key]).name if values[key] else None

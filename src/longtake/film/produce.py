@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from longtake.film.make import Settings, Studio
 from longtake.film.plan import Rates, plan
 from longtake.film.script import Script
 from longtake.film.shelf import Shelf
 from longtake.film.show import show
-from longtake.finish import finish
+from longtake.finish.finisher import Finisher
 from longtake.footage import native_size
 from longtake.request import Progress, Request
 from longtake.video import Frame
@@ -58,22 +56,9 @@ def produce(
         share[shot.index] = 1.0
 
     wanted = board.spans()[-1][1]
-    repeats = board.fps // models.config.fps
-    frames = show(board, plans, studio.fetch, lambda: _Repeating(request, repeats), models)
+    size, native = (request.width, request.height), models.config.fps
+    frames = show(board, plans, studio.fetch, lambda: Finisher(size, board.fps, native), models)
     for shown, (index, frame) in enumerate(frames, start=1):
         yield [frame]
         if shown % board.fps == 0:
             yield Progress(stage="finish", fraction=MAKING + (0.97 - MAKING) * shown / wanted, shot=index)
-
-
-class _Repeating:
-    """A Finisher that shows every native frame as often as the film's rate asks."""
-
-    def __init__(self, request: Request, repeats: int) -> None:
-        self._request, self._repeats = request, repeats
-
-    def push(self, decoded: Tensor) -> list[Frame]:
-        return finish(decoded, self._request.width, self._request.height, self._repeats)
-
-    def flush(self) -> list[Frame]:
-        return []
