@@ -24,27 +24,36 @@ from longtake.request import Event, Film, Progress, Request
 from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
 
 if TYPE_CHECKING:
+    from longtake.adapt.fit import Options
     from longtake.model.checkpoint import Models
 
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
 def generate(
-    request: Request, output: Path, models: Models | None = None, work: Path | None = None
+    request: Request,
+    output: Path,
+    models: Models | None = None,
+    work: Path | None = None,
+    options: Options | None = None,
 ) -> Generator[Event, None, None]:
     """Make the film or picture of `request` at `output` (its suffix decides which).
 
     Yields Progress, at last the Film. Raises a LongtakeError; nothing is left behind then, nor on close(), but
     the finished shots in the folder `work` (None: the user's cache), from which the same film goes on.
+    `options` say how a model that is loaded here shall run.
     """
     _check_output(request, output)
     from longtake import clips  # torch is loaded from here on
+    from longtake.adapt.fit import Options as Defaults
+    from longtake.adapt.fit import fit, memory_explained
+    from longtake.adapt.lora import adapted
     from longtake.film import produce as film
     from longtake.film.shelf import open_shelf
 
     if models is None:
         yield Progress(stage="load")
-        models = load_models(request.model)
+        models = fit(load_models(request.model), options or Defaults())
     vocabulary = models.extra.get("vocabulary", {})
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
@@ -65,9 +74,10 @@ def generate(
     if sound and request.subtitles == "burn":
         frames = subtitled(frames, sound.spoken, request.fps)
     try:
-        written = yield from (_write_picture if _is_picture(output) else _write_film)(
-            request, beside, frames, tags
-        )
+        with adapted(models.dit, request.lora), memory_explained(models):
+            written = yield from (_write_picture if _is_picture(output) else _write_film)(
+                request, beside, frames, tags
+            )
         if sound and request.sound:
             add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
