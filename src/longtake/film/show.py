@@ -85,7 +85,8 @@ def _reel(
             [latents, finished(index + 1).latents[:, :, int(following.shared) :][:, :, :1]], 2
         )
     if shot.lead is not None:
-        _, memory = decode(shot.lead, None, models)
+        for latent in shot.lead.split(1, 2):
+            _, memory = decode(latent, memory, models)
 
     def finished_frames() -> Iterator[Frame]:
         nonlocal memory

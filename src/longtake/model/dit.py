@@ -142,7 +142,10 @@ class Attention(nn.Module):
         q, k = (rearrange(y.to(v.dtype), "b l k d -> b k l d") for y in (q, k))
         seen = self.attend(q, k, v, mask)
         if image is not None:
-            k, v = rms_norm(self.add_k_proj(image), self.norm_added_k.weight, self.eps), self.add_v_proj(image)
+            k, v = (
+                rms_norm(self.add_k_proj(image), self.norm_added_k.weight, self.eps),
+                self.add_v_proj(image),
+            )
             k, v = (rearrange(y.to(q.dtype), "b l (k d) -> b k l d", k=self.heads) for y in (k, v))
             seen = seen + self.attend(q, k, v, None)
         out: Tensor = self.to_out[0](rearrange(seen, "b k l d -> b l (k d)"))

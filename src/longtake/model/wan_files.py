@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from longtake.errors import WeightsError
-from longtake.model.wan_keys import Part, parts, to_diffusers
+from longtake.model.wan_keys import Part, layouts, parts, to_diffusers
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 NAMED = 3
@@ -135,7 +135,9 @@ def _grouped(files: Sequence[Path], strict: bool = True) -> Iterator[Found]:
         for index in folder.glob("*.safetensors.index.json"):
             for name in set(read_json(index).get("weight_map", {}).values()):
                 if not (folder / name).is_file():
-                    raise WeightsError(f"{folder / name} is missing, {index.name} names it; download it again")
+                    raise WeightsError(
+                        f"{folder / name} is missing, {index.name} names it; download it again"
+                    )
                 shards[folder / name] = index
     groups: dict[Path, list[Path]] = {}
     for path in files:
@@ -151,16 +153,20 @@ def _grouped(files: Sequence[Path], strict: bool = True) -> Iterator[Found]:
         left = dict(shapes)
         for part, prefix in present.items():
             found = Found(part, place)
-            for key, (path, shape) in shapes.items():
-                if key.startswith(prefix) and (len(present) == 1 or prefix or _own(key, present)):
-                    name = to_diffusers(part, key[len(prefix) :])
-                    if name in found.tensors:
-                        raise WeightsError(f"{place} mixes two layouts: {found.tensors[name][1]} and {key}")
-                    found.tensors[name] = (path, key, shape)
-                    left.pop(key, None)
+            own = [k for k in shapes if k.startswith(prefix) and (prefix or _own(k, present))]
+            known = layouts(part, own)
+            if len(known) > 1:
+                raise WeightsError(f"{place} mixes two layouts, {' and '.join(sorted(known))}; get it again")
+            for key in own:
+                bare = key[len(prefix) :]
+                name = bare if known == {"diffusers"} else to_diffusers(part, bare)
+                found.tensors[name] = (shapes[key][0], key, shapes[key][1])
+                left.pop(key, None)
             yield found
         if present and left:
-            raise WeightsError(f"{place}: {len(left)} tensors belong to no part: {', '.join(list(left)[:NAMED])}")
+            raise WeightsError(
+                f"{place}: {len(left)} tensors belong to no part: {', '.join(list(left)[:NAMED])}"
+            )
 
 
 def _own(key: str, present: Mapping[Part, str]) -> bool:

@@ -16,12 +16,13 @@ Part = Literal["dit", "vae", "text", "image"]
 Shape = Sequence[int]
 
 _SIGNS: tuple[tuple[Part, str], ...] = (
-    ("dit", "patch_embedding.weight"),
+    ("dit", "condition_embedder.time_proj.weight"),
+    ("dit", "time_projection.1.weight"),
     ("vae", "decoder.conv_in.weight"),
     ("vae", "decoder.conv1.weight"),
     ("text", "encoder.block.0.layer.0.SelfAttention.q.weight"),
     ("text", "blocks.0.attn.q.weight"),
-    ("image", "vision_model.encoder.layers.0.self_attn.q_proj.weight"),
+    ("image", "encoder.layers.0.self_attn.q_proj.weight"),
 )
 
 _DIT = (
@@ -63,7 +64,8 @@ _VAE = (
     (r"^(en|de)coder\.conv1\.", r"\1coder.conv_in."),
     (r"^conv1\.", "quant_conv."),
     (r"^conv2\.", "post_quant_conv."),
-    (r"^encoder\.downsamples\.(\d+)\.downsamples\.\d+\.(resample|time_conv)\.", r"encoder.down_blocks.\1.downsampler.\2."),
+    (r"^encoder\.downsamples\.(\d+)\.downsamples\.\d+\.(resample|time_conv)\.",
+     r"encoder.down_blocks.\1.downsampler.\2."),
     (r"^encoder\.downsamples\.(\d+)\.downsamples\.", r"encoder.down_blocks.\1.resnets."),
     (r"^encoder\.downsamples\.", "encoder.down_blocks."),
     (r"^decoder\.upsamples\.(\d+)\.upsamples\.\d+\.(resample|time_conv)\.", r"decoder.up_blocks.\1.upsampler.\2."),
@@ -113,13 +115,23 @@ def parts(keys: Sequence[str]) -> dict[Part, str]:
     return found
 
 
+def layouts(part: Part, keys: Sequence[str]) -> set[str]:
+    """Of a transformer, the layouts whose names its blocks have; of other parts, whose names never meet, none."""
+    signs = {"original": ".self_attn.q.", "diffusers": ".attn1.to_q."} if part == "dit" else {}
+    return {layout for layout, sign in signs.items() if any(sign in key for key in keys)}
+
+
 def to_diffusers(part: Part, key: str) -> str:
     """An original name in diffusers' (for text and image: transformers') terms; one of theirs stays as it is."""
     for pattern, replacement in _RULES[part]:
         key = re.sub(pattern, replacement, key)
     if part == "vae" and (found := re.match(r"decoder\.upsamples\.(\d+)\.(.*)", key)):
         stage, place = divmod(int(found[1]), 4)  # three residual blocks, then the enlarging one
-        key = f"decoder.up_blocks.{stage}." + ("upsamplers.0." if place == 3 else f"resnets.{place}.") + found[2]
+        key = (
+            f"decoder.up_blocks.{stage}."
+            + ("upsamplers.0." if place == 3 else f"resnets.{place}.")
+            + found[2]
+        )
     return key
 
 

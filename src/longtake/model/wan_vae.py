@@ -60,9 +60,9 @@ class ChannelNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(width, *(1,) * axes))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = x.shape[1] ** 0.5 / torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).clamp(
-            min=1e-12
-        )
+        scale = x.shape[1] ** 0.5 / torch.linalg.vector_norm(
+            x, dim=1, keepdim=True, dtype=torch.float32
+        ).clamp(min=1e-12)
         return x * scale.to(x.dtype) * self.gamma.to(x.dtype)
 
 
@@ -172,9 +172,7 @@ class ResidualDown(nn.Module):
 class UpStage(nn.Module):
     """A stage of a decoder; the 2.2 kind adds its input, repeated to the new size."""
 
-    def __init__(
-        self, width: int, out: int, blocks: int, temporal: bool, last: bool, residual: bool
-    ) -> None:
+    def __init__(self, width: int, out: int, blocks: int, temporal: bool, last: bool, residual: bool) -> None:
         super().__init__()
         self.resnets = nn.ModuleList([Residual(width if i == 0 else out, out) for i in range(blocks + 1)])
         up = None if last else Up(out, out if residual else out // 2, temporal)
@@ -331,6 +329,14 @@ class WanVAE(nn.Module):
         patch = self.config.patch
         pixels = rearrange(torch.cat(rows, 3), "b (c q r) t h w -> b c t (h r) (w q)", r=patch, q=patch)
         return pixels.to(latent.dtype), kept
+
+    def lay_out(self) -> None:
+        """Lay weights out with channels last, which convolutions on CPU and GPU are fastest with."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+            elif isinstance(module, nn.Conv2d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     @property
     def _dtype(self) -> torch.dtype:
