@@ -57,11 +57,12 @@ def test_autoencoder_equals_diffusers_whole_streamed_and_tiled(variant: str) -> 
     ours.tile = 2
     assert apart(ours.decode(z), whole) < CLOSE
     ours.tile = 0
-    half, exact = ours.to(torch.bfloat16).decode(z), theirs.to(torch.bfloat16)
-    assert (
-        half.isfinite().all()
-        and apart(half.clamp(-1, 1), exact.decode((z * ours.std + ours.mean).bfloat16()).sample) < 0.1
-    )
+
+    raw = (z * ours.std + ours.mean).bfloat16()
+    half = ours.to(torch.bfloat16).decode(z).clamp(-1, 1)
+    error = (half - frames).square().mean().sqrt()
+    of_theirs = (theirs.to(torch.bfloat16).decode(raw).sample - frames).square().mean().sqrt()
+    assert error < 1.25 * of_theirs, (error, of_theirs)  # as near to float32 as diffusers is
 
 
 @pytest.mark.parametrize("variant", ["t2v", "i2v"])
