@@ -16,7 +16,8 @@ from longtake.director import understand
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
-from longtake.request import Event, Film, Progress, Request
+from longtake.request import Event, Film, Progress, Request, build_request
+from longtake.storyboard import Storyboard
 from longtake.video import FILMS, PICTURES, Frame, Writer, check_folder, output_error, settle
 
 if TYPE_CHECKING:
@@ -66,6 +67,63 @@ def generate(request: Request, output: Path, models: Models | None = None) -> Ge
         notes=understanding.notes,
         produce_id=aigc.produce_id(request, weights_id(models)),
     )
+
+
+def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
+    """Act a storyboard out on the paper theatre at `output`: marked, written and checked like every film."""
+    from longtake import animatic as preview
+
+    request = _request_of(board)
+    _check_output(request, output)
+    if _is_picture(output):
+        raise OutputError("an animatic is a film; name the output .mp4")
+    notes = preview.notes(board, atlas)
+    for note in notes:
+        yield Progress(stage="understand", message=note)
+    beside = output.with_name(f".{output.stem}.partial{output.suffix}")
+    caption = " | ".join(shot.action for shot in board.shots)
+    tags = aigc.tags(request, preview.WEIGHTS, caption)
+    try:
+        written = yield from _write_film(request, beside, _drawn(board, atlas), tags)
+        yield Progress(stage="verify", fraction=1.0)
+        _gate(request, beside)
+        settle(beside, output)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+    yield Film(
+        path=output,
+        width=board.width,
+        height=board.height,
+        fps=board.fps,
+        frames=written,
+        seconds=written / board.fps,
+        seed=board.seed,
+        caption=caption,
+        notes=notes,
+        produce_id=aigc.produce_id(request, preview.WEIGHTS),
+    )
+
+
+def _request_of(board: Storyboard) -> Request:
+    return build_request(
+        prompt=board.title or board.shots[0].action or board.shots[0].id,
+        seconds=board.seconds,
+        size=board.size,
+        fps=board.fps,
+        seed=board.seed,
+        model="animatic",
+    )
+
+
+def _drawn(board: Storyboard, atlas: Path | None) -> Iterator[Progress | list[Frame]]:
+    from longtake import animatic as preview
+
+    total = round(board.seconds * board.fps)
+    for number, frame in enumerate(preview.frames(board, atlas=atlas)):
+        if number % board.fps == 0:
+            yield Progress(stage="finish", fraction=0.95 * number / total)
+        yield [frame]
 
 
 def load_models(name: str) -> Models:
