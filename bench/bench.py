@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from longtake import pipeline
-from longtake.diffusion.sample import autocast_dtype
 from longtake.errors import WeightsError
 from longtake.model import checkpoint
 from longtake.model.checkpoint import Models
+from longtake.model.device import autocast_dtype
 from longtake.model.dit import DiT
 from longtake.model.presets import PRESETS, ModelConfig
 from longtake.model.vae import VAE

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from longtake.errors import RequestError
+from longtake.model.tensorfile import read_safetensors
 from longtake.train.data import (
     PIECE,
     Clips,
@@ -19,7 +20,6 @@ from longtake.train.data import (
     subject_box,
     window,
 )
-from longtake.train.loop import read_safetensors
 from longtake.train.render import RenderPlan, render_groups
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph

@@ -14,10 +14,10 @@ from longtake.diffusion.sample import (
     Known,
     Limits,
     Start,
-    autocast_dtype,
     predictor,
     sample,
 )
+from longtake.model.device import autocast_dtype
 
 MEAN, STD = 0.7, 0.4
 

@@ -14,21 +14,12 @@ from torch import nn
 from longtake.errors import RequestError, WeightsError
 from longtake.model import checkpoint as weights
 from longtake.model.presets import PRESETS
+from longtake.model.tensorfile import read_safetensors, write_safetensors
 from longtake.model.text import TextEncoder, train_tokenizer
 from longtake.model.vae import VAE
 from longtake.train.data import ClipMix, Mixture
 from longtake.train.dit import DitPlan, captions_of, train_dit
-from longtake.train.loop import (
-    Budget,
-    Checkpoint,
-    Log,
-    Pace,
-    Randomness,
-    StepResult,
-    read_safetensors,
-    train,
-    write_safetensors,
-)
+from longtake.train.loop import Budget, Checkpoint, Log, Pace, Randomness, StepResult, train
 from longtake.train.optim import Average, OptimConfig, is_block_matrix, muon_and_adamw
 from longtake.train.render import RenderPlan, encode_films, render_films, render_groups
 from longtake.train.text import TextPlan, train_text

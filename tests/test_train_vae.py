@@ -11,9 +11,10 @@ import torch
 
 from longtake.model import checkpoint as weights
 from longtake.model.presets import PRESETS
+from longtake.model.tensorfile import read_safetensors, write_safetensors
 from longtake.model.vae import VAE
 from longtake.train.data import PIECE, Pieces
-from longtake.train.loop import Budget, read_safetensors, write_safetensors
+from longtake.train.loop import Budget
 from longtake.train.optim import KernelMuon, OptimConfig, muon_for_convolutions
 from longtake.train.vae import (
     VaePlan,

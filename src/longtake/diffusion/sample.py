@@ -20,6 +20,7 @@ from einops import reduce, repeat
 from torch import Tensor
 
 from longtake.diffusion import flow
+from longtake.model.device import autocast
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
@@ -157,16 +158,14 @@ def predictor(
         tokens = torch.cat([tokens, negative_tokens.expand_as(tokens)])
     device = next(models.dit.parameters()).device
     prediction: flow.Prediction = models.config.dit.prediction
-    dtype = autocast_dtype(device)
-    autocast = torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), autocast(device):
         text = models.text(tokens.to(device))  # b l d, twice the batch when guided
 
     def denoise(x: Tensor, sigma: Tensor, positions: Tensor) -> Tensor:
         x_s, level = x.to(device), sigma.to(device)
         if guided:
             x_s, level = torch.cat([x_s, x_s]), torch.cat([level, level])
-        with torch.no_grad(), autocast:
+        with torch.no_grad(), autocast(device):
             output: Tensor = models.dit(x_s, 1000 * level, text, positions.to(device))
         x0 = flow.to_x0(output.float(), x_s, level, prediction)
         if guided:
@@ -175,16 +174,6 @@ def predictor(
         return x0.to(x.device)
 
     return denoise
-
-
-def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device multiplies it in hardware, else None: stay in float32."""
-    if device.type == "cpu":
-        features = torch.cpu.get_capabilities()
-        return torch.bfloat16 if features.get("amx_bf16") or features.get("avx512_bf16") else None
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    return None
 
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:

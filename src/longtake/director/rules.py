@@ -62,8 +62,8 @@ def by_rules(
     if not script.beats:
         raise RequestError("the prompt is empty; say what the film shows, for example 'a dog in the snow'")
     total, notes = _length(script, seconds)
-    make = _one_take if one_take or script.one_take else _shots
-    plans = make(script, total, vocabulary)
+    shoot = _one_take if one_take or script.one_take else _shots
+    plans = shoot(script, total, vocabulary)
     company = Company(language)
     company.introduce(script.cast)
     _cast(plans, company)

@@ -28,7 +28,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.errors import RequestError
-from longtake.train.loop import Randomness, read_safetensors
+from longtake.model.tensorfile import read_safetensors
+from longtake.train.loop import Randomness
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
 

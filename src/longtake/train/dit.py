@@ -15,9 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from longtake.adapt.compiled import compile_blocks
 from longtake.diffusion import flow
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
+from longtake.model.device import autocast
 from longtake.model.dit import DiT
 from longtake.model.presets import ModelConfig
 from longtake.model.text import TextEncoder, Tokenizer
@@ -35,7 +37,6 @@ from longtake.train.loop import (
     Progress,
     Randomness,
     StepResult,
-    autocast,
     can_compile,
     train,
 )
@@ -65,6 +66,9 @@ class DitPlan:
     mixture: Mixture = field(default_factory=Mixture)
     optim: OptimConfig = field(default_factory=OptimConfig)
     caption_dropout: float = 0.1
+    resampled: float = 0.2
+    """Last share of the run in which half of the clips see what they go on from as the model itself would
+    make it, not as it was: a long film goes on from such frames."""
     subject: float = 2.0
     """Extra weight of a latent cell that characters cover fully."""
     shift: float = 2.5
@@ -92,8 +96,16 @@ class _Networks:
 
 
 def captions_of(scenes: Sequence[Scene], rng: random.Random, dropout: float) -> list[str]:
-    """Fresh words for each scene, in either language; an empty caption for a share of `dropout`."""
-    return ["" if rng.random() < dropout else caption(s, rng.choice(("en", "zh")), rng) for s in scenes]
+    """Fresh words for each scene, in either language; an empty caption for a share of `dropout`.
+
+    A third leaves nothing out: what is asked for in full (time, scale, camera) must be learned as well.
+    """
+    return [
+        ""
+        if rng.random() < dropout
+        else caption(scene, rng.choice(("en", "zh")), rng, keep=1.0 if rng.random() < 0.33 else 0.5)
+        for scene in scenes
+    ]
 
 
 def positions_of(batch: Batch, device: torch.device) -> Tensor:
@@ -150,8 +162,8 @@ class _Forward:
     ) -> None:
         self.plan, self.nets, self.mix, self.randomness, self.device = plan, nets, mix, randomness, device
         if plan.compile and can_compile(device):
-            compile_blocks(nets.dit)
-            compile_blocks(nets.text)
+            compile_blocks(nets.dit.blocks)
+            compile_blocks(nets.text.blocks)
 
     def __call__(self, share: float) -> StepResult:
         batch = self.mix.draw(share)
@@ -162,23 +174,32 @@ class _Forward:
         b, _, f = x.shape[:3]
         sigma, carries = flow.draw_sigmas(b, f, self.randomness.torch, self.plan.shift, slot=batch.slot)
         noise = torch.randn(x.shape, generator=self.randomness.torch, device=self.device)
-        x_s = flow.add_noise(x, noise, sigma)
+        positions = positions_of(batch, self.device)
         with autocast(self.device):
-            output = self.nets.dit(
-                x_s, 1000 * sigma, self.nets.text(tokens), positions_of(batch, self.device)
-            )
-        x0 = flow.to_x0(output.float(), x_s, sigma, self.nets.config.dit.prediction)
+            text = self.nets.text(tokens)
+        past = x
+        if f > 1 and share > 1 - self.plan.resampled and self.randomness.python.random() < 0.5:
+            past = torch.where(carries[:, None, :, None, None], x, self._resample(x, text, positions))
+        x_s = flow.add_noise(past, noise, sigma)
+        x0 = self._estimate(x_s, sigma, text, positions)
         weight = 1 + self.plan.subject * masks
         loss = flow.loss(x0, x, sigma, carries, weight / weight.mean())
         kind = "image_loss" if f == 1 else "clip_loss"
         return StepResult(loss, b, {kind: loss.detach()})
 
+    def _estimate(self, x_s: Tensor, sigma: Tensor, text: Tensor, positions: Tensor) -> Tensor:
+        with autocast(self.device):
+            output = self.nets.dit(x_s, 1000 * sigma, text, positions)
+        return flow.to_x0(output.float(), x_s, sigma, self.nets.config.dit.prediction)
 
-def compile_blocks(network: DiT | TextEncoder) -> None:
-    """Compile the repeated block once a shape, not the whole network: as fast, for a tenth of the wait."""
-    torch._dynamo.config.recompile_limit = 32  # images, clips and slotted clips of every size
-    for block in network.blocks:
-        block.compile(dynamic=False)
+    @torch.no_grad()
+    def _resample(self, x: Tensor, text: Tensor, positions: Tensor) -> Tensor:
+        """Clean latents as the model sees them through noise of one level a clip, 0.2 to 0.8."""
+        generator = self.randomness.torch
+        level = 0.2 + 0.6 * torch.rand(len(x), 1, generator=generator, device=self.device)
+        noise = torch.randn(x.shape, generator=generator, device=self.device)
+        sigma = level.expand(-1, x.shape[2])
+        return self._estimate(flow.add_noise(x, noise, sigma), sigma, text, positions)
 
 
 @torch.no_grad()
@@ -217,7 +238,14 @@ def _networks(plan: DitPlan, device: torch.device) -> _Networks:
     """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
     vae = weights.load(plan.vae, device)
     language = weights.load(plan.init or plan.text, device)
-    config = replace(preset(plan.preset), vae=vae.config.vae, text=language.config.text)
+    wanted, z = preset(plan.preset), vae.config.vae.z
+    # any size of transformer on any autoencoder's latents
+    config = replace(
+        wanted,
+        dit=replace(wanted.dit, in_channels=z, out_channels=z, text_dim=language.config.text.dim),
+        vae=vae.config.vae,
+        text=language.config.text,
+    )
     if plan.init is None:
         dit = DiT(config.dit).to(device)
     elif language.config.dit == config.dit:

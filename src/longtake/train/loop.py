@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
 import random
 import shutil
 import signal
@@ -25,11 +24,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from longtake.errors import OutputError, RequestError, WeightsError
+from longtake.errors import RequestError, WeightsError
+from longtake.model.tensorfile import load_strictly, read_safetensors, write_safetensors
 from longtake.train.optim import Average
 
 STATE_FILE = "state.safetensors"
@@ -171,43 +169,6 @@ class Checkpoint:
         for key, value in rest["progress"].items():
             setattr(self.progress, key, value)
         return True
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {key: value.detach().cpu().contiguous() for key, value in tensors.items()}, beside, dict(metadata)
-        )
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, SafetensorError) as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error}; free some space or choose another folder"
-        ) from error
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors (on the CPU) and the header's metadata. Raises WeightsError on a damaged file."""
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in list(file.keys())}, dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot read {path}: {error}; remove it to start afresh") from error
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load all of `state` into all of `module`, or say which key does not fit."""
-    try:
-        module.load_state_dict(dict(state), strict=True)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{path} was written by another configuration: {str(error).splitlines()[-1].strip()}"
-        ) from error
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -414,16 +375,6 @@ def _stop_flag() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 arithmetic where the device has it in hardware, plain float32 elsewhere."""
-    if device.type == "cpu":
-        features = torch.cpu.get_capabilities()
-        native = bool(features.get("amx_bf16") or features.get("avx512_bf16"))
-    else:
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def can_compile(device: torch.device) -> bool:

@@ -24,7 +24,9 @@ from torch.nn import functional as F
 
 from longtake.errors import RequestError, nearest
 from longtake.model import checkpoint
+from longtake.model.device import autocast
 from longtake.model.presets import PRESETS as MODELS
+from longtake.model.tensorfile import read_safetensors, write_safetensors
 from longtake.model.vae import VAE
 from longtake.train.data import (
     COLUMNS,
@@ -35,7 +37,6 @@ from longtake.train.data import (
     subject_box,
     window,
 )
-from longtake.train.loop import autocast, read_safetensors, write_safetensors
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph
 from longtake.world.sampler import PRESETS, codes, sample_scene

@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from longtake.diffusion import flow
+from longtake.model.device import autocast
 from longtake.model.dit import DiT
 from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
-from longtake.train.loop import autocast
 
 PROMPTS = (
     "a golden puppy plays in the snow",

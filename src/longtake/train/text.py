@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
+from longtake.model.device import autocast
 from longtake.model.presets import TextConfig
 from longtake.model.text import TextEncoder, Tokenizer, train_tokenizer
 from longtake.train.loop import (
@@ -30,7 +31,6 @@ from longtake.train.loop import (
     Progress,
     Randomness,
     StepResult,
-    autocast,
     train,
 )
 from longtake.train.optim import Average, OptimConfig, muon_and_adamw

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
+from longtake.model.device import autocast
 from longtake.model.presets import PRESETS, ModelConfig
 from longtake.model.vae import VAE
 from longtake.train.data import Pieces, shrink
@@ -32,7 +33,6 @@ from longtake.train.loop import (
     Progress,
     Randomness,
     StepResult,
-    autocast,
     can_compile,
     train,
 )

@@ -40,13 +40,16 @@ class _Name:
     """Chinese only: on one's body, or on a thing."""
 
 
-def caption(scene: Scene, language: str, rng: random.Random, length: str | None = None) -> str:
+def caption(
+    scene: Scene, language: str, rng: random.Random, length: str | None = None, keep: float = _KEEP
+) -> str:
     """One caption of `scene` in "en" or "zh"; `length` one of LENGTHS, else drawn at random.
 
-    Raises KeyError for an unknown language or length.
+    `keep` is the chance that a detail which may be left out stays. Raises KeyError for an unknown language or
+    length.
     """
     length = length or rng.choices(LENGTHS, _LENGTH_WEIGHTS)[0]
-    writer = _Writer(scene, language, rng)
+    writer = _Writer(scene, language, rng, keep=keep)
     patterns = list(grammar()["templates"][length][language])
     rng.shuffle(patterns)
     for pattern in patterns:
@@ -80,11 +83,26 @@ def script(scenes: Sequence[Scene], language: str, rng: random.Random) -> str:
     return str(joiner.join(lines))
 
 
-class _Writer:
-    """Fills templates for one scene with one choice of names."""
+def full_caption(scene: Scene, language: str) -> str:
+    """The caption that leaves nothing out: the same for the same scene. For questions whose answer is checked."""
+    rng = random.Random(f"full caption {scene.seed}")
+    pattern = grammar()["templates"]["long"][language][0]
+    text = _Writer(scene, language, rng, keep=1.0).fill(pattern)
+    return _finish(text, language, "long", rng) if text else caption(scene, language, rng, "long")
 
-    def __init__(self, scene: Scene, language: str, rng: random.Random, seen: set[str] | None = None):
-        self.scene, self.language, self.rng = scene, language, rng
+
+class _Writer:
+    """Fills templates for one scene with one choice of names; `keep`: chance that a droppable slot stays."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        language: str,
+        rng: random.Random,
+        seen: set[str] | None = None,
+        keep: float = _KEEP,
+    ):
+        self.scene, self.language, self.rng, self.keep = scene, language, rng, keep
         self.words: dict[str, Any] = grammar()
         self.here: dict[str, Any] = self.words["places"][scene.place]
         self.wet = scene.weather == "rain"
@@ -204,12 +222,12 @@ class _Writer:
                 filled[slot] = "{art}"
             else:
                 text = self._slot(slot, used_ground)
-                if slot in droppable and not fixed and self.rng.random() > _KEEP:
+                if slot in droppable and not fixed and self.rng.random() > self.keep:
                     text = ""
                 if fixed and not text and (slot != "place" or part.startswith("在")):
                     return ""
                 filled[slot] = text
-        if "light_clause" in slots and self.rng.random() > _KEEP:
+        if "light_clause" in slots and self.rng.random() > self.keep:
             filled["light_clause"] = ""
         return _SLOT.sub(lambda m: filled[m.group(1)], part)
 
@@ -232,7 +250,7 @@ class _Writer:
             if not outdoor or not self.here.get("en_weather_ok", True):
                 return ""
             entry = words["weather"][scene.weather]
-            if scene.weather == "clear" and (scene.place == "neon_street" or self.rng.random() < 0.5):
+            if scene.weather == "clear" and (scene.place == "neon_street" or self.rng.random() > self.keep):
                 return ""
             if slot == "weather":
                 night = scene.time == "night" and f"{lang}_night" in entry

@@ -1,0 +1,91 @@
+"""`longtake eval ...`: the evaluations of this package as commands. Thin, and torch is imported on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure: the model's pictures, the marks, the server.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `eval` a group of commands even when it has one."""
+
+
+Out = Annotated[Path, typer.Option(help="Folder for report.json, the page and the clips.")]
+
+
+@app.command("pocket")
+def pocket_command(
+    out: Out,
+    clips: Annotated[int, typer.Option(help="Held-out scenes to ask for.")] = 60,
+    model: Annotated[str, typer.Option(help="pocket, or the path of a weights file.")] = "pocket",
+    grader: Annotated[Path | None, typer.Option(help="A grader's file; the shipped one by default.")] = None,
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 8,
+    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
+    drift: Annotated[int, typer.Option(help="One-minute takes to measure drift on; 0 for none.")] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses the scenes and the noise.")] = 0,
+) -> None:
+    """Ask the model for held-out scenes and let the grader read what it made."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.grader import SHIPPED, load
+    from longtake.evaluate.pocket import EvalPlan, Result, evaluate
+    from longtake.evaluate.report import write_report
+    from longtake.pipeline import load_models, weights_id
+
+    models = load_models(model)
+    plan = EvalPlan(
+        clips=clips, steps=steps, guidance=guidance, drift=drift, seed=seed, size=models.config.sizes[0]
+    )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("evaluating", total=1.0)
+        for event in evaluate(models, load(grader or SHIPPED), plan):
+            if isinstance(event, Result):
+                result = event
+            else:
+                bar.update(task, description=event[0], completed=event[1])
+    result.about = {
+        "weights": weights_id(models), "clips": clips, "steps": steps, "guidance": guidance, "seed": seed,
+        "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
+    }  # fmt: skip
+    page = write_report(result, out)
+    for question, sets in result.table.items():
+        shares = "  ".join(f"{name} {100 * share:3.0f} %" for name, (share, _) in sets.items())
+        typer.echo(f"{question:13} {shares}  ({sets['generated'][1]} asked)")
+    typer.echo(f"autoencoder: {result.psnr['whole']} dB whole, {result.psnr['subject']} dB on subjects")
+    typer.echo(str(page))
+
+
+@app.command("scaling")
+def scaling_command(
+    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    vae: Annotated[Path, typer.Option(help="The VAE the clips were encoded with.")],
+    text: Annotated[Path, typer.Option(help="Pretrained text encoder.")],
+    out: Out,
+    presets: Annotated[str, typer.Option(help="Sizes to compare.")] = "xs,s,pocket",
+    minutes: Annotated[float, typer.Option(help="Training time of each size.")] = 10.0,
+    size: Annotated[str, typer.Option(help="Size of the clips.")] = "320x192",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile: Annotated[bool, typer.Option(help="Compile the networks.")] = True,
+    threads: Annotated[int | None, typer.Option(help="Threads torch may use.")] = None,
+) -> None:
+    """Train several sizes on the same clips for the same time and fit held-out loss against operations."""
+    import torch
+
+    from longtake.evaluate.scaling import ScalingPlan, run_scaling
+    from longtake.train.commands import parse_sizes
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    native = parse_sizes(size)
+    assert native is not None
+    names = tuple(name.strip() for name in presets.split(","))
+    plan = ScalingPlan(data, vae, text, out, names, native[0], minutes, device=device, compile=compile)
+    fit = run_scaling(plan)["fit"]
+    typer.echo(f"L = {fit['floor']:.4f} + {fit['scale']:.4g} C^-{fit['exponent']:.4f}")
+    typer.echo(str(out / "scaling.svg"))

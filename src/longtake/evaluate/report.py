@@ -1,0 +1,162 @@
+"""An evaluation as files: report.json, and an HTML page with tables, plots and clips that play.
+
+Plots are SVG inside the page, clips are marked mp4 files beside it; nothing is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einops import rearrange
+
+from longtake.errors import LongtakeError, OutputError
+from longtake.provenance import aigc, label
+from longtake.request import build_request
+from longtake.video import Writer
+
+if TYPE_CHECKING:
+    from longtake.evaluate.pocket import Clip, Result
+
+SETS = ("renders", "reconstructions", "generated", "shuffled")
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c22; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
+figure { margin: 0; } video { width: 100%; border-radius: 6px; } figcaption { font-size: .85rem; }
+"""
+
+
+def write_report(result: Result, folder: Path) -> Path:
+    """Write report.json, index.html and the clips into `folder`; returns the page. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(
+            json.dumps(_finite(result.as_dict()), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+        shown = [
+            (f"clip-{number:02d}.mp4", clip) for number, clip in enumerate(result.clips) if len(clip.film)
+        ]
+        for number, (name, clip) in enumerate(shown):
+            write_clip(clip, folder / name, number, str(result.about.get("weights", "")))
+        page = folder / "index.html"
+        page.write_text(_page(result, shown), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report to {folder}: {error}; choose another --out") from error
+    return page
+
+
+def write_clip(clip: Clip, path: Path, seed: int, weights: str) -> None:
+    """A generated clip as a labelled mp4 with its AIGC metadata."""
+    frames = rearrange(clip.film, "t c h w -> t h w c").numpy()
+    height, width = frames.shape[1:3]
+    request = build_request(prompt=clip.caption, size=f"{width}x{height}", fps=12, seed=seed)
+    writer = Writer(path, width, height, 12, aigc.tags(request, weights, clip.caption))
+    try:
+        for frame in frames:
+            writer.write(label.burn(frame, writer.frames / 12))
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _page(result: Result, shown: list[tuple[str, Clip]]) -> str:
+    head = ("question", *SETS, "asked", "of ceiling")
+    rows = [_row(question, sets) for question, sets in result.table.items()]
+    about = "".join(f"<li>{html.escape(str(k))}: {html.escape(str(v))}</li>" for k, v in result.about.items())
+    psnr = "".join(f"<li>{html.escape(k)}: {v} dB</li>" for k, v in result.psnr.items())
+    physics = "".join(
+        f"<li>{html.escape(what)}, {html.escape(name)}: {value}</li>"
+        for what, row in result.physics.items()
+        for name, value in row.items()
+    )
+    films = "".join(
+        f'<figure><video src="{name}" controls loop muted preload="metadata"></video>'
+        f"<figcaption>{html.escape(clip.caption)}</figcaption></figure>"
+        for name, clip in shown
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Longtake: evaluation of the pocket model</title>
+<style>{_STYLE}</style>
+<h1>Evaluation of the pocket model</h1>
+<ul>{about}</ul>
+<h2>Questions</h2>
+<p>Share of held-out scenes for which what the words ask is seen in the pixels. Renders are the ceiling, shuffled
+captions are chance.</p>
+<table><tr>{"".join(f"<th>{h}</th>" for h in head)}</tr>{"".join(rows)}</table>
+{_bars(result)}
+<h2>Autoencoder</h2><ul>{psnr}</ul>
+<h2>Physics</h2><ul>{physics or "<li>nothing fell</li>"}</ul>
+<h2>One-minute takes</h2>{_drift(result)}
+<h2>Clips</h2><div class="clips">{films}</div>
+</html>
+"""
+
+
+def _row(question: str, sets: dict[str, tuple[float, int]]) -> str:
+    def shown(value: float) -> str:
+        return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+    values = [sets[name][0] for name in SETS]
+    ceiling = values[0]
+    relative = values[2] / ceiling if ceiling and not math.isnan(ceiling) else math.nan
+    cells = [question, *map(shown, values), str(sets["generated"][1]), shown(relative)]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _bars(result: Result) -> str:
+    """Grouped bars of all questions, as SVG."""
+    figure, axes = pyplot().subplots(figsize=(10, 3.4))
+    questions = list(result.table)
+    for offset, name in enumerate(SETS):
+        heights = [0.0 if math.isnan(v := result.table[q][name][0]) else 100 * v for q in questions]
+        axes.bar([i + 0.2 * (offset - 1.5) for i in range(len(questions))], heights, 0.2, label=name)
+    axes.set_xticks(range(len(questions)), questions, rotation=20, ha="right")
+    axes.set_ylabel("% of clips")
+    axes.legend(ncols=4, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.16), frameon=False)
+    return _svg(figure)
+
+
+def _drift(result: Result) -> str:
+    if not result.drift:
+        return "<p>Not measured.</p>"
+    figure, axes = pyplot().subplots(figsize=(6, 3))
+    for question, row in result.drift.items():
+        axes.plot(list(row), [100 * v for v in row.values()], marker="o", label=question)
+    axes.set_xlabel("seconds into the take")
+    axes.set_ylabel("% of takes")
+    axes.set_ylim(-5, 105)
+    axes.legend(fontsize="small", frameon=False)
+    return _svg(figure)
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, writing SVG. Raises LongtakeError where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise LongtakeError('plots need matplotlib: pip install "longtake[eval]"') from error
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plots
+
+    return plots
+
+
+def _svg(figure: Any) -> str:
+    target = io.StringIO()
+    figure.savefig(target, format="svg", bbox_inches="tight")
+    pyplot().close(figure)
+    return target.getvalue().partition("<svg")[1] + target.getvalue().partition("<svg")[2]

@@ -1,0 +1,50 @@
+"""Safetensors files, written whole or not at all and read strictly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from longtake.errors import OutputError, WeightsError
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write beside, fsync, rename: a reader sees the old file or the new one, never half of one."""
+    beside = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in tensors.items()}, beside, dict(metadata)
+        )
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error}; free some space or choose another folder"
+        ) from error
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors (on the CPU) and the header's metadata. Raises WeightsError on a damaged file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in list(file.keys())}, dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read {path}: {error}; remove it to start afresh") from error
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load all of `state` into all of `module`, or say which key does not fit."""
+    try:
+        module.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path} was written by another configuration: {str(error).splitlines()[-1].strip()}"
+        ) from error
