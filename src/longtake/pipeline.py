@@ -25,27 +25,36 @@ from longtake.storyboard import Storyboard
 from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
 
 if TYPE_CHECKING:
+    from longtake.adapt.fit import Options
     from longtake.model.checkpoint import Models
 
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
 def generate(
-    request: Request, output: Path, models: Models | None = None, work: Path | None = None
+    request: Request,
+    output: Path,
+    models: Models | None = None,
+    work: Path | None = None,
+    options: Options | None = None,
 ) -> Generator[Event, None, None]:
     """Make the film or picture of `request` at `output` (its suffix decides which).
 
     Yields Progress, at last the Film. Raises a LongtakeError; nothing is left behind then, nor on close(), but
     the finished shots in the folder `work` (None: the user's cache), from which the same film goes on.
+    `options` say how a model that is loaded here shall run.
     """
     _check_output(request, output)
     from longtake import clips  # torch is loaded from here on
+    from longtake.adapt.fit import Options as Defaults
+    from longtake.adapt.fit import fit, memory_explained
+    from longtake.adapt.lora import adapted
     from longtake.film import produce as film
     from longtake.film.shelf import open_shelf
 
     if models is None:
         yield Progress(stage="load")
-        models = load_models(request.model)
+        models = fit(load_models(request.model), options or Defaults())
     vocabulary = models.extra.get("vocabulary", {})
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
@@ -58,7 +67,8 @@ def generate(
         frames = clips.produce(request, script.caption, models, _is_picture(output))
     for note in (*script.notes, *warnings, *_slower(models)):
         yield Progress(stage="understand", message=note)
-    yield from _publish(request, output, frames, weights_id(models), script)
+    with adapted(models.dit, request.lora), memory_explained(models):
+        yield from _publish(request, output, frames, weights_id(models), script)
 
 
 def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
