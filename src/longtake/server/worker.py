@@ -255,17 +255,13 @@ class RealMaker:
         self._name, self._models = "", None
 
     def __call__(self, request: Request, output: Path, work: Path) -> Iterator[Event]:
-        import inspect
-
         from longtake import pipeline
 
         if self._name != request.model or self._models is None:
             yield Progress(stage="load")
             self._models = pipeline.load_models(request.model)  # type: ignore[assignment]
             self._name = request.model
-        # A film of many shots keeps its finished shots in the folder it is given.
-        more = {"work": work} if "work" in inspect.signature(pipeline.generate).parameters else {}
-        yield from pipeline.generate(request, output, self._models, **more)
+        yield from pipeline.generate(request, output, self._models, work)  # finished shots stay in `work`
 
 
 def _end_with_parent() -> None:

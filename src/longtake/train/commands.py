@@ -1,4 +1,4 @@
-"""`longtake train data|text|vae|encode|dit`: the plans of this package as commands.
+"""`longtake train data|text|vae|encode|dit|...`: the plans of this package as commands.
 
 Thin, and torch is imported on use.
 Every command goes on where an earlier sitting stopped, because its folder holds the state.
@@ -233,6 +233,46 @@ def pocket_command(
     except Interrupted as part:
         typer.echo(f"stopped and saved in {part}; the same command goes on", err=True)
         raise typer.Exit(130) from None
+
+
+@app.command("upscale")
+def upscale_command(
+    out: Out,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas file; large tiles teach most.")] = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 150,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train the upscaler that brings native frames to the asked size."""
+    from longtake.train.upscale import UpscalePlan, train_upscale
+
+    _threads(threads)
+    plan = UpscalePlan(out, atlas, scenes, device=device, seed=seed)
+    _finish(train_upscale(plan, _budget(minutes, steps)))
+
+
+@app.command("interpolate")
+def interpolate_command(
+    out: Out,
+    atlas: Annotated[
+        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 300,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train the network that makes the frames between two frames."""
+    from longtake.train.interpolate import InterpolatePlan, train_interpolate
+
+    _threads(threads)
+    plan = InterpolatePlan(out, atlas, scenes, device=device, seed=seed)
+    _finish(train_interpolate(plan, _budget(minutes, steps)))
 
 
 def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
