@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 
 from longtake.errors import LongtakeError, nearest
-from longtake.request import Request, build_request
+from longtake.request import build_request
 from longtake.server import forms, jobs, wire
 from longtake.server.config import Config
 from longtake.server.files import Storage
@@ -28,11 +28,7 @@ from longtake.server.store import Writer, new_id, read
 from longtake.server.wire import ApiError
 
 T = TypeVar("T")
-SETTINGS = tuple(
-    name
-    for name in ("seed", "fps", "steps", "guidance", "negative", "one_take")
-    if name in Request.model_fields
-)
+SETTINGS = ("seed", "fps", "steps", "guidance", "negative", "one_take", "sound", "music")
 """What may be asked for beyond the retired API."""
 _ORPHAN_SECONDS = 3600.0
 _LONGEST = 60.0
@@ -178,7 +174,7 @@ def is_retry(http: HttpRequest) -> bool:
     return count.isdigit() and int(count) > 0
 
 
-async def attempt(waiting: Any) -> Any:
+async def attempt(waiting: Awaitable[T]) -> T:
     """Await a change of the table and turn its refusals into answers."""
     try:
         return await waiting

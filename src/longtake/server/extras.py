@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from sqlalchemy import delete, func, select
+from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -19,6 +20,7 @@ from longtake.server.desk import SETTINGS, TheCaller, TheDesk
 from longtake.server.fetch import FetchError, resolve
 from longtake.server.openapi import ERRORS, body
 from longtake.server.schema import COMPLETED, FAILED, previews
+from longtake.server.schema import webhooks as receivers
 from longtake.server.videos import fitting, shown
 from longtake.server.wire import ApiError
 
@@ -150,7 +152,7 @@ async def blend(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Response
 @router.post("/verify", summary="Look for the marks of an AI-made file", openapi_extra=body("VerifyFile"))
 async def verify(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Response:
     form = await forms.read_form(http, ("file",), desk.config.limits.field_bytes)
-    if not isinstance(form.get("file"), forms.UploadFile):
+    if not isinstance(form.get("file"), UploadFile):
         raise ApiError(400, "file must be a picture or a video", "missing_required_parameter", "file")
     report = await desk.intake.verify(form["file"])
     return JSONResponse(report)
@@ -171,7 +173,7 @@ async def create_webhook(http: HttpRequest, desk: TheDesk, caller: TheCaller) ->
         await resolve(url, desk.config.allow_private)
     except FetchError as error:
         raise ApiError(400, f"url: {error}", "invalid_url", "url") from None
-    table = webhooks.webhooks
+    table = receivers
     count = await desk.read(lambda c: c.scalar(select(func.count()).where(table.c.owner == caller.owner)))
     if count is not None and count >= webhooks.MOST_WEBHOOKS:
         raise ApiError(400, f"at most {webhooks.MOST_WEBHOOKS} webhooks are kept; delete one", "too_many")
@@ -181,14 +183,14 @@ async def create_webhook(http: HttpRequest, desk: TheDesk, caller: TheCaller) ->
 
 @router.get("/webhooks", summary="The receivers of this key")
 async def list_webhooks(desk: TheDesk, caller: TheCaller) -> Response:
-    query = select(webhooks.webhooks).where(webhooks.webhooks.c.owner == caller.owner)
+    query = select(receivers).where(receivers.c.owner == caller.owner)
     rows = await desk.read(lambda c: c.execute(query).mappings().all())
     return JSONResponse({"object": "list", "data": [_webhook(row) for row in rows], "has_more": False})
 
 
 @router.delete("/webhooks/{webhook_id}", summary="Tell a receiver no more")
 async def delete_webhook(webhook_id: str, desk: TheDesk, caller: TheCaller) -> Response:
-    table = webhooks.webhooks
+    table = receivers
     change = delete(table).where(table.c.id == webhook_id, table.c.owner == caller.owner)
     if (await desk.write(lambda c: c.execute(change).rowcount)) == 0:
         raise ApiError(404, f"there is no webhook {webhook_id!r}", "not_found", "webhook_id")

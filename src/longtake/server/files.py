@@ -33,7 +33,9 @@ class Storage:
                 register("s3")
             self._fs, self._root = fsspec.core.url_to_fs(url, **_options(url))
         except ImportError as error:
-            raise MissingExtraError(f'{url.split(":")[0]} storage needs a package ({error}): pip install "longtake[s3]"') from None
+            raise MissingExtraError(
+                f'{url.split(":")[0]} storage needs a package ({error}): pip install "longtake[s3]"'
+            ) from None
         except ValueError as error:
             raise RequestError(f"the storage address {url!r} cannot be used: {error}") from None
         self.is_local = isinstance(self._fs, LocalFileSystem)
@@ -112,7 +114,10 @@ def _options(url: str) -> dict[str, object]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     if not url.startswith("s3://") or not endpoint:
         return {}
-    return {"config": {"endpoint": endpoint}, "client_options": {"allow_http": endpoint.startswith("http://")}}
+    return {
+        "config": {"endpoint": endpoint},
+        "client_options": {"allow_http": endpoint.startswith("http://")},
+    }
 
 
 def _put_locally(source: Path, target: Path) -> None:

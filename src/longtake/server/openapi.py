@@ -25,6 +25,9 @@ _COMMON = {
     "steps": {"type": "integer", "minimum": 1, "maximum": 100},
     "guidance": {"type": "number", "minimum": 1, "maximum": 20},
     "negative": {"type": "string", "maxLength": 2000},
+    "one_take": {"type": "boolean"},
+    "sound": {"type": "boolean"},
+    "music": {"type": "string", "enum": ["auto", "none", "calm", "warm", "bright", "night", "tense"]},
 }
 _IMAGE = {
     "type": "object",

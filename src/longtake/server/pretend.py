@@ -6,14 +6,14 @@ Reached only through the hidden option `longtake serve --pretend SECONDS`; every
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 
 from longtake.provenance import aigc, label
 from longtake.request import Event, Film, Progress, Request
-from longtake.video import Writer, settle
+from longtake.video import Writer, settle, thumbnail
 
 WEIGHTS = "pretend (not a model)"
 _STEPS = 20
@@ -25,7 +25,7 @@ class PretendMaker:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def __call__(self, request: Request, output: Path, work: Path) -> Iterator[Event]:
+    def __call__(self, request: Request, output: Path, work: Path) -> Generator[Event, None, None]:
         match request.prompt:
             case "crash":
                 import os
@@ -39,9 +39,10 @@ class PretendMaker:
             case "break":
                 raise RuntimeError("a bug")
         frame = np.full((144, 256, 3), request.seed % 200, np.uint8)
+        small = thumbnail(frame)
         for step in range(_STEPS):
             time.sleep(self._seconds / _STEPS)
-            yield Progress(stage="denoise", fraction=step / _STEPS, preview=frame if step % 5 == 0 else None)
+            yield Progress(stage="denoise", fraction=step / _STEPS, preview=small if step % 5 == 0 else None)
         beside = output.with_name(".partial.mp4")
         writer = Writer(beside, 256, 144, request.fps, aigc.tags(request, WEIGHTS, request.prompt))
         for number in range(6):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from sqlalchemy import insert, select
+from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
@@ -51,11 +52,8 @@ async def create(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Respons
 def take_storyboard(order: office.Order, board: Any, form: forms.Form) -> None:
     """A film of many shots. Raises ApiError."""
     from longtake.errors import LongtakeError
-    from longtake.request import Request
     from longtake.storyboard import build_storyboard
 
-    if "storyboard" not in Request.model_fields:
-        raise ApiError(400, "storyboards cannot be filmed by this release", "unsupported", "storyboard")
     try:
         built = build_storyboard(board)
     except LongtakeError as error:
@@ -66,7 +64,7 @@ def take_storyboard(order: office.Order, board: Any, form: forms.Form) -> None:
         )
     order.extra["storyboard"] = built.model_dump(mode="json")
     order.seconds = order.shown_seconds = built.seconds
-    order.size = forms.text(form, "size", built.size)
+    order.size = built.size
 
 
 async def take_characters(desk: office.Desk, caller: Caller, order: office.Order, given: Any) -> None:
@@ -80,7 +78,7 @@ async def take_characters(desk: office.Desk, caller: Caller, order: office.Order
     if len(ids) > 2 or not all(isinstance(one, str) for one in ids):
         raise ApiError(400, "characters must be a list of at most two ids", "invalid_value", "characters")
     for id in ids:
-        row = await character_row(desk, caller, id)
+        row = await character_row(desk, caller, str(id))
         if row["name"].casefold() not in order.prompt.casefold():
             order.prompt = f"{order.prompt}, with {row['name']}" if order.prompt else row["name"]
     await office.expect_files(desk, order.id)
@@ -152,7 +150,7 @@ async def create_character(http: HttpRequest, desk: TheDesk, caller: TheCaller) 
     name = " ".join(forms.text(form, "name").split())
     if not 1 <= len(name) <= 80:
         raise ApiError(400, "a character's name has 1 to 80 characters", "invalid_value", "name")
-    if not isinstance(form.get("video"), forms.UploadFile):
+    if not isinstance(form.get("video"), UploadFile):
         raise ApiError(400, "video must be a video file", "missing_required_parameter", "video")
     id = new_id("char")
     await office.expect_files(desk, id)

@@ -58,14 +58,14 @@ async def deliver_due(engine: Engine, allow_private: bool, most: int = 16) -> in
     return sum(arrived)
 
 
-def _take_due(engine: Engine, most: int) -> list[RowMapping]:
+def _take_due(engine: Engine, most: int) -> list[dict[str, Any]]:
     """Due deliveries; each is put off at once, so that no second server and no crash sends it in a loop."""
     now = time.time()
     query = select(deliveries).where(deliveries.c.due_at <= now).order_by(deliveries.c.due_at).limit(most)
     if not read(engine, lambda c: c.execute(query).first()):
         return []
 
-    def work(connection: Any) -> list[RowMapping]:
+    def work(connection: Any) -> list[dict[str, Any]]:
         taken = []
         for row in connection.execute(query.with_for_update(skip_locked=True)).mappings().all():
             hook = (

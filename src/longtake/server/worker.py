@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,7 +41,7 @@ _BEAT, _GRACE, _IDLE = 0.5, 1.0, 0.15
 class Maker(Protocol):
     """Makes a film; `longtake.pipeline.generate` with its model loaded once."""
 
-    def __call__(self, request: Request, output: Path, work: Path) -> Iterator[Event]: ...
+    def __call__(self, request: Request, output: Path, work: Path) -> Generator[Event, None, None]: ...
 
 
 class StoppedError(Exception):
@@ -173,7 +172,7 @@ class Worker:
 
     def _film(self, lease: Lease, folder: Path, keeper: Keeper) -> Film:
         request = self._request(lease, folder)
-        with contextlib.closing(self._make(request, folder / "film.mp4", folder)) as events:  # type: ignore[type-var]
+        with contextlib.closing(self._make(request, folder / "film.mp4", folder)) as events:
             for event in events:
                 if isinstance(event, Film):
                     return event
@@ -224,18 +223,8 @@ def _note(seen: Seen, event: Progress) -> None:
     seen.stage = event.stage
     seen.progress = max(seen.progress, min(99, int(100 * event.fraction)))
     seen.message = event.message or seen.message
-    if (preview := getattr(event, "preview", None)) is not None:
-        seen.jpeg = preview if isinstance(preview, bytes) else _jpeg(preview)
-
-
-def _jpeg(frame: Any) -> bytes:
-    from PIL import Image
-
-    picture = Image.fromarray(frame)
-    picture.thumbnail((320, 320))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=70)
-    return out.getvalue()
+    if event.preview is not None:
+        seen.jpeg = event.preview
 
 
 def _plain(message: str, folder: Path) -> str:
@@ -254,7 +243,7 @@ class RealMaker:
     def __init__(self) -> None:
         self._name, self._models = "", None
 
-    def __call__(self, request: Request, output: Path, work: Path) -> Iterator[Event]:
+    def __call__(self, request: Request, output: Path, work: Path) -> Generator[Event, None, None]:
         from longtake import pipeline
 
         if self._name != request.model or self._models is None:
@@ -276,12 +265,20 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _first_line() -> bytes:
+    """Unbuffered, so that the thread that waits for the end of standard input reads the same stream."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return line
+
+
 def main() -> None:
     """`python -m longtake.server.worker NAME`, with the configuration as JSON on the first line of standard input."""
     from longtake.server.logs import set_up
     from longtake.server.settings import from_json
 
-    config = from_json(json.loads(sys.stdin.buffer.raw.readline()))  # type: ignore[attr-defined]
+    config = from_json(json.loads(_first_line()))
     set_up(config.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
     maker: Maker = RealMaker()
