@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.server.commands import serve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,7 +25,11 @@ UsageError: Any = typer.BadParameter.__base__
 """Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
 
 
-GROUPS = {"eval": "longtake.evaluate.commands", "train": "longtake.train.commands"}
+GROUPS = {
+    "eval": "longtake.evaluate.commands",
+    "keys": "longtake.server.keys_commands",
+    "train": "longtake.train.commands",
+}
 """Groups of commands that are imported only when they are asked for."""
 
 
@@ -49,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Words in, a film out, on your own machine. 一句话，一部短片。",
 )
+app.command()(serve)
 world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
 app.add_typer(world, name="world")
 

@@ -22,7 +22,17 @@ from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
 from longtake.request import Event, Film, Progress, Request, build_request
 from longtake.storyboard import Storyboard
-from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
+from longtake.video import (
+    FILMS,
+    PICTURES,
+    Frame,
+    Writer,
+    add_sound,
+    check_folder,
+    output_error,
+    settle,
+    thumbnail,
+)
 
 if TYPE_CHECKING:
     from longtake.adapt.fit import Options
@@ -183,15 +193,19 @@ def _write_film(
     request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
+    progress = Progress(stage="denoise")
     try:
         for event in frames:
             if isinstance(event, Progress):
-                yield event
+                yield (progress := event)
                 continue
             writer = writer or Writer(path, request.width, request.height, request.fps, tags)
             for frame in event:
                 seconds = writer.frames / request.fps
-                writer.write(label.burn(frame, seconds) if request.label else frame)
+                shown = label.burn(frame, seconds) if request.label else frame
+                writer.write(shown)
+            if event:
+                yield progress.model_copy(update={"message": "", "preview": thumbnail(shown)})
         assert writer is not None
         yield Progress(stage="finish", fraction=0.97)
         writer.finish()

@@ -171,6 +171,8 @@ class Progress(BaseModel):
     message: str = ""
     """One line for the user: a word without a picture, a slower machine."""
     shot: int = 0
+    preview: bytes | None = None
+    """A small JPEG of the newest finished frame."""
 
 
 class Film(BaseModel):
