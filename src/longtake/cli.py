@@ -77,6 +77,9 @@ def generate(
     model: Model = "pocket",
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
     one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
     storyboard: Annotated[
         Path | None, typer.Option(help="A storyboard (.json), or a film made from one (.mp4).")
     ] = None,
@@ -99,8 +102,9 @@ def generate(
     values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
     board = _board(storyboard, remake, values) if storyboard or remake else None
     request = build_request(
-        prompt=prompt, model=model, image=image, one_take=one_take, storyboard=board, steps=steps,
-        guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles, **values,
+        prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
+        steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
+        **values,
     )  # fmt: skip
     _make(request, output, work)
 

@@ -49,7 +49,7 @@ def generate(
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
         script = write(request, vocabulary)
-        request = request.model_copy(update={"storyboard": script.board})
+        request = request.model_copy(update={"storyboard": script.board, "seconds": script.board.seconds})
         shelf, warnings = open_shelf(work)
         frames = film.produce(request, script, models, shelf)
     else:

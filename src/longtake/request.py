@@ -39,6 +39,8 @@ class Request(BaseModel):
     """The film shot by shot; it decides seconds, size, fps and seed. None: one is made from the prompt."""
     one_take: bool = False
     """Make the prompt into one unbroken take."""
+    director: str = "rules"
+    """Who makes the storyboard: rules, or the address of an OpenAI-compatible endpoint."""
     image: Path | None = None
     """The picture a film begins with."""
     video: Path | None = None
@@ -124,7 +126,7 @@ class Request(BaseModel):
 
     def record(self) -> dict[str, Any]:
         """What goes into the file's metadata: everything that decides the film, no private paths."""
-        values = self.model_dump(mode="json", exclude={"storyboard"})
+        values = self.model_dump(mode="json", exclude={"storyboard", "director"})
         values["storyboard"] = self.storyboard and self.storyboard.record()
         for key in ("image", "video", "video_b"):
             values[key] = Path(values[key]).name if values[key] else None

@@ -33,8 +33,8 @@ Move = Literal[
     "dolly_out", "truck_left", "truck_right", "pedestal_up", "pedestal_down", "crane_up", "crane_down",
     "orbit_left", "orbit_right", "follow", "zoom_in", "zoom_out",
 ]  # fmt: skip
-SHORTEST_SHOT, LONGEST_TRANSITION = 0.5, 2.0
-MOST_SHOTS = int(LONGEST_FILM / SHORTEST_SHOT)
+SHORTEST_SHOT, LONGEST_TRANSITION = 0.25, 2.0
+MOST_SHOTS = 120
 _LARGEST_FILE = 2_000_000
 Id = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 

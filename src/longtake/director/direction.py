@@ -11,7 +11,7 @@ from longtake.director.setups import Vocabulary
 from longtake.director.vocabulary import understand
 from longtake.errors import RequestError
 from longtake.fields import LONGEST_FILM
-from longtake.storyboard import Storyboard
+from longtake.storyboard import SHORTEST_SHOT, Storyboard
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def propose(
     do, and a note says why. `vocabulary` is a model's: set-ups keep to it, words it has no picture for are noted, or,
     with `strict`, an error. `seconds` None: as long as the script says, else five seconds a shot. Raises RequestError.
     """
-    if seconds is not None and not 0.5 <= seconds <= LONGEST_FILM:
-        raise RequestError(f"seconds must be 0.5 to {LONGEST_FILM:g}, not {seconds:g}; try 20")
+    if seconds is not None and not SHORTEST_SHOT <= seconds <= LONGEST_FILM:
+        raise RequestError(f"seconds must be {SHORTEST_SHOT:g} to {LONGEST_FILM:g}, not {seconds:g}; try 20")
     words = vocabulary or {}
     endpoint = None if director == "rules" else Endpoint.of(director, timeout)
     board, notes = by_rules(

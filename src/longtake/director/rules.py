@@ -62,10 +62,8 @@ def by_rules(
     if not script.beats:
         raise RequestError("the prompt is empty; say what the film shows, for example 'a dog in the snow'")
     total, notes = _length(script, seconds)
-    if one_take or script.one_take:
-        plans = _one_take(script, total, vocabulary)
-    else:
-        plans = _shots(script, total, vocabulary)
+    shoot = _one_take if one_take or script.one_take else _shots
+    plans = shoot(script, total, vocabulary)
     company = Company(language)
     company.introduce(script.cast)
     _cast(plans, company)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from longtake.director import language_of, understand
+from longtake.director import Direction, compile, propose, understand
 from longtake.errors import RequestError
 from longtake.provenance.verify import verify
 from longtake.request import Request
@@ -42,29 +42,34 @@ def read_board(path: Path) -> Storyboard:
 
 
 def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
-    """The storyboard of a request, or one made from its prompt, in words the model knows."""
-    board = request.storyboard or _direct(request)
-    understood = [understand(_compile(board, shot), vocabulary) for shot in board.shots]
-    notes = dict.fromkeys(note for each in understood for note in each.notes)
-    return Script(board, tuple(each.caption for each in understood), tuple(notes))
+    """The storyboard of a request, or one made from its prompt, in words the model knows. Raises RequestError."""
+    direction = Direction(request.storyboard) if request.storyboard else _direct(request, vocabulary)
+    board = direction.board
+    understood = [understand(compile(board, shot), vocabulary) for shot in board.shots]
+    notes = [*direction.notes, *(note for each in understood for note in each.notes)]
+    return Script(board, tuple(each.caption for each in understood), tuple(dict.fromkeys(notes)))
 
 
-def _direct(request: Request) -> Storyboard:
-    """The whole prompt in one shot."""
-    shot = Shot(id="s1", duration=request.seconds, action=request.prompt)
-    return Storyboard(
-        language=language_of(request.prompt),
-        size=request.size,
-        fps=request.fps,
-        seed=request.seed,
-        shots=(shot,),
-    )
+def _direct(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Direction:
+    """A prompt as a board, as long as asked for, or else as long as a script in several shots says."""
+    if not request.prompt:  # only a picture to begin with
+        shot = Shot(id="s1", duration=request.seconds)
+        return Direction(Storyboard(size=request.size, fps=request.fps, seed=request.seed, shots=(shot,)))
 
+    def propose_for(seconds: float | None) -> Direction:
+        return propose(
+            request.prompt,
+            seconds=seconds,
+            size=request.size,
+            fps=request.fps,
+            seed=request.seed,
+            one_take=request.one_take,
+            vocabulary=vocabulary,
+            director=request.director,
+        )
 
-def _compile(board: Storyboard, shot: Shot) -> str:
-    """What is seen in a shot, with the identity words of everybody in it."""
-    people = [board.character(cast.id) for cast in shot.characters]
-    place = board.location(shot.location) if shot.location else None
-    parts = [*(person.look for person in people), shot.action]
-    parts += [place.description, place.time, place.weather] if place else []
-    return ", ".join(part for part in [*parts, board.style.look] if part)
+    if "seconds" not in request.model_fields_set:
+        direction = propose_for(None)
+        if len(direction.board.shots) > 1:
+            return direction
+    return propose_for(request.seconds)
