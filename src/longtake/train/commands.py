@@ -284,27 +284,6 @@ def upscale_command(
     _finish(train_upscale(plan, _budget(minutes, steps)))
 
 
-@app.command("interpolate")
-def interpolate_command(
-    out: Out,
-    atlas: Annotated[
-        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
-    ] = None,
-    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 300,
-    minutes: Minutes = None,
-    steps: Steps = None,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Train the network that makes the frames between two frames."""
-    from longtake.train.interpolate import InterpolatePlan, train_interpolate
-
-    _threads(threads)
-    plan = InterpolatePlan(out, atlas, scenes, device=device, seed=seed)
-    _finish(train_interpolate(plan, _budget(minutes, steps)))
-
-
 def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
     """'320x192,256x256' -> ((320, 192), (256, 256)); None stays None. Raises RequestError."""
     if text is None:
