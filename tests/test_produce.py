@@ -83,6 +83,14 @@ def test_retakes_leave_every_other_frame_as_it_is(models: Models, tmp_path: Path
     assert spans_that_differ(MIXED, original, frames(both, models, shelf)) == ["s3", "s4"]
 
 
+def test_frames_between_two_shots_of_a_take_do_not_depend_on_a_retake(models: Models, tmp_path: Path) -> None:
+    """At 24 frames a second the last frame of a shot lies between its own last picture and the next shot's first."""
+    take = board({"duration": 0.5}, {"duration": 0.5, "continue_from": "s1"}, fps=24)
+    original = frames(take, models, Shelf(tmp_path))
+    assert spans_that_differ(take, original, frames(take.retake("s2", 9), models, Shelf(tmp_path))) == ["s2"]
+    assert not np.array_equal(original[11], original[10])
+
+
 def test_a_retake_is_the_same_film_from_an_empty_shelf(models: Models, tmp_path: Path) -> None:
     made = MIXED.retake("s3", seed=99)
     frames(MIXED, models, Shelf(tmp_path / "a"))
