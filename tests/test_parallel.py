@@ -1,4 +1,4 @@
-"""Two processes over gloo answer as one does: Ulysses with and without padding and masks, FSDP2, split guidance."""
+"""Two processes over gloo answer as one does: Ulysses with and without padding and masks, FSDP2, a split batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def answer(model: torch.nn.Module, shape: tuple[int, int, int], causal: int | No
 
 
 def worker(rank: int, port: int, folder: str) -> None:
-    from longtake.adapt.parallel import ContextParallel, shard_weights, split_guidance
+    from longtake.adapt.parallel import ContextParallel, shard_weights, split_batch
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -46,14 +46,15 @@ def worker(rank: int, port: int, folder: str) -> None:
         split = [answer(model, *case) for case in CASES]
         parallel.close()
         alone = answer(model, *CASES[0])
-        one, other = torch.full((2, 2), 3.0), torch.full((2, 2), 1.0)
-        guided = split_guidance(lambda: one, lambda: other, 4.0)
+        batch = network().eval()
+        split_batch(batch)
+        rows = answer(batch, *CASES[0])
     model.train()
     shard_weights(model)
     out = answer(model, *CASES[0])
     out.square().mean().backward()
     weight = model.blocks[1].ffn.net[2].weight
-    result = {"split": split, "alone": alone, "guided": guided, "sharded": out.detach()}
+    result = {"split": split, "alone": alone, "rows": rows, "sharded": out.detach()}
     result["gradient"] = weight.grad.full_tensor()
     result["local"] = torch.tensor(weight.to_local().shape[0])
     torch.save(result, Path(folder) / f"{rank}.pt")
@@ -78,7 +79,7 @@ def test_ulysses_equals_one_process(results: list[dict[str, torch.Tensor]]) -> N
         for ours, theirs in zip(result["split"], expected, strict=True):
             assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
         assert torch.equal(result["alone"], expected[0])
-        assert torch.equal(result["guided"], torch.full((2, 2), 9.0))
+        torch.testing.assert_close(result["rows"], expected[0], rtol=1e-5, atol=1e-6)
     for one, other in zip(results[0]["split"], results[1]["split"], strict=True):
         assert torch.equal(one, other)
 
@@ -92,6 +93,16 @@ def test_sharded_weights_give_the_same_answer_and_gradient(results: list[dict[st
         gradient = model.blocks[1].ffn.net[2].weight.grad
         assert (result["gradient"] - gradient).abs().max() <= 1e-5 * gradient.abs().max()
         assert result["local"] == CONFIG.dim // 2
+
+
+def test_one_by_one_equals_the_batch() -> None:
+    from longtake.adapt.parallel import one_by_one
+
+    model = network().eval()
+    with torch.no_grad():
+        expected = answer(model, *CASES[0])
+        one_by_one(model)
+        torch.testing.assert_close(answer(model, *CASES[0]), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_heads_must_divide(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,16 @@ class WeightsError(LongtakeError):
     """Weights are missing, damaged, or do not fit the architecture."""
 
 
+class DeviceMemoryError(LongtakeError):
+    """The work does not fit into the memory of the device."""
+
+
 class OutputError(LongtakeError):
     """The result cannot be written, or what was written does not carry its marks."""
+
+
+class KeyFileError(LongtakeError):
+    """The keys of the marks cannot be read or kept."""
 
 
 class MissingExtraError(LongtakeError):

@@ -9,7 +9,6 @@ Axes: tokens b f n d, heads b k l d, ranks r.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -89,8 +88,10 @@ class ContextParallel:
 
     def _ulysses(self, attend: Attend) -> Attend:
         def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-            together = self._to_heads(torch.stack([q, k, v]))  # 3 b k/r l d, l in the order of the whole
-            return self._to_tokens(attend(*together.unbind(0), mask))
+            q, k, v = self._to_heads(torch.stack([q, k, v])).unbind(
+                0
+            )  # b k/r l d, l in the order of the whole
+            return self._to_tokens(attend(q, k, v, mask))
 
         return attention
 
@@ -127,19 +128,31 @@ def shard_weights(network: DiT, mesh: Any = None) -> None:
     fully_shard(network, mesh=mesh)
 
 
-def split_guidance(
-    positive: Callable[[], Tensor],
-    negative: Callable[[], Tensor],
-    scale: float,
-    group: ProcessGroup | None = None,
-) -> Tensor:
-    """Classifier-free guidance on two ranks: each computes one branch, both get negative + scale (positive - negative).
+def one_by_one(network: nn.Module) -> None:
+    """Run the samples of a batch one after the other: both branches of guidance in the memory of one."""
+    whole = network.forward
 
-    Raises ValueError for another number of ranks.
+    def forward(x: Tensor, timestep: Tensor, text: Tensor, *rest: Any, **more: Any) -> Tensor:
+        rows = zip(x.split(1), timestep.split(1), text.split(1), strict=True)
+        return torch.cat([whole(*row, *rest, **more) for row in rows])
+
+    network.forward = forward
+
+
+def split_batch(network: nn.Module, group: ProcessGroup | None = None) -> None:
+    """Give each rank a share of the batch, both branches of guidance to two ranks; all return the whole answer.
+
+    A batch that does not divide between the ranks raises ValueError when it is run.
     """
-    if dist.get_world_size(group) != 2:
-        raise ValueError(f"guidance splits between 2 ranks, not {dist.get_world_size(group)}")
-    own = (positive if dist.get_rank(group) == 0 else negative)().contiguous()
-    parts = [torch.empty_like(own) for _ in range(2)]
-    dist.all_gather(parts, own, group=group)
-    return parts[1] + scale * (parts[0] - parts[1])
+    whole = network.forward
+    ranks, rank = dist.get_world_size(group), dist.get_rank(group)
+
+    def forward(x: Tensor, timestep: Tensor, text: Tensor, *rest: Any, **more: Any) -> Tensor:
+        if len(x) % ranks:
+            raise ValueError(f"a batch of {len(x)} does not divide between {ranks} ranks")
+        own = whole(*(y.chunk(ranks)[rank] for y in (x, timestep, text)), *rest, **more).contiguous()
+        parts = [torch.empty_like(own) for _ in range(ranks)]
+        dist.all_gather(parts, own, group=group)
+        return torch.cat(parts)
+
+    network.forward = forward

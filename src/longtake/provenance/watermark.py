@@ -1,0 +1,114 @@
+"""The invisible mark: a keyed pattern added to the brightness of every frame, stronger where the picture hides it.
+
+Streaming, one frame at a time. The strength follows from what structural similarity forgives: with local variance v,
+SSIM falls by about d^2 / (2 v + d^2 + c2) for an added d^2 (Wang et al. 2004, contrast-structure term), so
+d = STRENGTH sqrt(2 v + c2) costs the same everywhere. It is then held to at least 42 dB.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from longtake.provenance import payload
+from longtake.provenance.keys import MasterKey
+from longtake.provenance.pattern import MOVING, SIDE, TORUS, layer
+from longtake.video import Frame
+
+SMALLEST = 256
+"""Pixels of the shorter side below which the mark would not hold, so none is made."""
+STRENGTH = 0.1
+PSNR = 42.3
+_C2 = (0.03 * 255) ** 2
+_STRONGEST = 6.0
+TURN = 1.0
+"""Seconds a moving layer is shown."""
+FADE = 0.25
+"""Of a turn, in which it gives way to the next one, so that nothing jumps."""
+
+Plane = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def markable(width: int, height: int) -> bool:
+    return min(width, height) >= SMALLEST
+
+
+class Marker:
+    """Marks the frames of one film, in order. `ident` is the 40-bit id of the payload."""
+
+    def __init__(self, width: int, height: int, ident: int, key: MasterKey, strength: float = STRENGTH) -> None:
+        if not markable(width, height):
+            raise ValueError(f"{width}x{height} is too small to mark: the shorter side needs {SMALLEST} pixels")
+        self._size, self._strength = (height, width), strength
+        self._bits, self._key = payload.encode(ident, key), key
+        self._layer = lru_cache(maxsize=3)(self._make_layer)
+        self._mixed: tuple[tuple[int, int, float], Tensor] | None = None
+
+    def apply(self, frame: Frame, seconds: float) -> Frame:
+        """A marked copy of the frame [h w 3] that is shown at this time."""
+        delta = self._pattern(seconds) * _amplitude(frame, self._strength, self._size)
+        return _add(frame, delta.round_().to(torch.int8).numpy())
+
+    def _pattern(self, seconds: float) -> Tensor:
+        """Half of the energy stands still, half takes turns; standard deviation 1 throughout."""
+        turn, part = divmod(seconds / TURN, 1)
+        late = max(0.0, (part - (1 - FADE)) / FADE)
+        mix = int(turn) % MOVING, (int(turn) + 1) % MOVING, round(late, 3)
+        if self._mixed is None or self._mixed[0] != mix:
+            angle = mix[2] * math.pi / 2
+            plane = self._layer(0) + math.cos(angle) * self._layer(1 + mix[0])
+            if late:
+                plane = plane + math.sin(angle) * self._layer(1 + mix[1])
+            self._mixed = mix, plane * math.sqrt(0.5)
+        return self._mixed[1]
+
+    def _make_layer(self, number: int) -> Tensor:
+        return _draw(layer(self._key, number).pattern(self._bits), self._size)
+
+
+def _draw(pattern: Plane, size: tuple[int, int]) -> Tensor:
+    """The part of the torus that a picture of this size covers, at its resolution."""
+    scale = SIDE / min(size)
+    grid = [(torch.arange(n) + 0.5) * scale - 0.5 for n in size]
+    # One torus in [-1, 1] with a margin of wrapped pixels, so that the interpolation never meets an edge.
+    tiles = [math.ceil(n * scale / TORUS) for n in size]
+    margin = 4
+    wide = torch.from_numpy(np.pad(np.tile(pattern, tiles), margin, mode="wrap"))
+    axes = [(2 * (g + margin) + 1) / n - 1 for g, n in zip(grid, wide.shape, strict=True)]
+    where = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), -1)
+    drawn = F.grid_sample(wide[None, None], where[None], mode="bicubic", align_corners=False)[0, 0]
+    return drawn / drawn.std()
+
+
+def _amplitude(frame: Frame, strength: float, size: tuple[int, int]) -> Tensor:
+    """Standard deviation of the mark at each pixel, smooth, [h w]. Green on a sparse grid stands for brightness."""
+    step = max(1, min(size) // 192)
+    sparse = frame[step // 2 :: step, step // 2 :: step, 1].astype(np.float32)
+    y = torch.from_numpy(sparse)[None, None]
+    mean = F.avg_pool2d(y, 6, 3, 3, count_include_pad=False)
+    variance = (F.avg_pool2d(y * y, 6, 3, 3, count_include_pad=False) - mean * mean).clamp_(min=0)
+    calm = -F.max_pool2d(-variance, 3, 1, 1)  # the calmest neighbour has a say: no halo around edges
+    amplitude = (strength * (variance + calm + _C2).sqrt()).clamp(max=_STRONGEST)
+    loudest = 255 / 10 ** (PSNR / 20)
+    amplitude *= min(1.0, loudest / float(amplitude.square().mean().sqrt()))
+    return F.interpolate(amplitude, size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def _add(frame: Frame, delta: np.ndarray[Any, np.dtype[np.int8]]) -> Frame:
+    """Add to all three colours, which adds to brightness alone; held within 0..255 without leaving bytes."""
+    up, down = np.maximum(delta, 0).view(np.uint8), np.maximum(-delta, 0).view(np.uint8)
+    most = 255 - up
+    marked = np.empty_like(frame)
+    for channel in range(3):
+        plane = np.minimum(frame[..., channel], most)
+        plane += up
+        np.maximum(plane, down, out=plane)
+        plane -= down
+        marked[..., channel] = plane
+    return marked
