@@ -149,9 +149,11 @@ def test_film_carries_its_board(models: Models, tmp_path: Path) -> None:
     assert isinstance(film, Film) and film.frames == 18 and film.seed == 5
     fractions = [event.fraction for event in progress if isinstance(event, Progress)]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    assert read_board(film.path) == film.storyboard == request.storyboard
+    carried, made_with = read_board(film.path)
+    assert carried == film.storyboard == request.storyboard
+    assert made_with == {"model": "pocket", "steps": 1, "guidance": 3.0}
     assert longtake.verify(film.path).verdict == "generated"
-    again = build_request(storyboard=read_board(film.path), steps=1)
+    again = build_request(storyboard=carried, **made_with)
     *_, copy = pipeline.generate(again, tmp_path / "b.mp4", models)
     assert copy.path.read_bytes() == film.path.read_bytes() and copy.produce_id == film.produce_id
 

@@ -14,7 +14,6 @@ from longtake.errors import LongtakeError
 
 if TYPE_CHECKING:
     from longtake.request import Request
-    from longtake.storyboard import Storyboard
 
 
 UsageError: Any = typer.BadParameter.__base__
@@ -74,7 +73,9 @@ def generate(
     size: Annotated[str | None, typer.Option(help="Width x height in pixels; 1280x720 by default.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second: 12, 24 or 30; 24 by default.")] = None,
     seed: Seed = None,
-    model: Model = "pocket",
+    model: Annotated[
+        str | None, typer.Option(help="A model, or the path of a weights file; pocket by default.")
+    ] = None,
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
     one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
     director: Annotated[
@@ -89,9 +90,11 @@ def generate(
     work: Annotated[
         Path | None, typer.Option(help="Folder that keeps finished shots; the user's cache by default.")
     ] = None,
-    steps: Steps = 8,
-    guidance: Guidance = 3.0,
-    negative: Negative = "",
+    steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; 8 by default.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How strictly the words are followed, 1 to 20; 3 by default.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What the film should not show.")] = None,
     sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
     music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
     subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
@@ -99,36 +102,39 @@ def generate(
     """Make a film, or a picture, from words or a storyboard."""
     from longtake.request import build_request
 
-    values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
-    board = _board(storyboard, remake, values) if storyboard or remake else None
-    request = build_request(
-        prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
-        steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
-        **values,
+    given = dict(
+        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
+        steps=steps, guidance=guidance, negative=negative,
     )  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    if storyboard or remake:
+        options = _board(storyboard, remake, options)
+    request = build_request(
+        one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, **options
+    )
     _make(request, output, work)
 
 
-def _board(path: Path | None, remake: str | None, values: dict[str, Any]) -> Storyboard:
-    """The storyboard to film, changed as the command line says; what is said of it is taken out of `values`."""
+def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options together with a storyboard's, which is changed as they say; changes are named on standard error."""
     from longtake.errors import RequestError
     from longtake.film.script import read_board
 
     if path is None:
         raise RequestError("--remake needs --storyboard: the board, or the film, whose shot is made again")
-    board = read_board(path)
-    seed = values.pop("seed")
+    board, made_with = read_board(path)
+    seed = options.pop("seed", None)
     if remake is not None:
         board = board.retake(remake, seed)
         print(f"shot {remake} again, from seed {board.shot(remake).seed}", file=sys.stderr)
     elif seed is not None:
         board = board.reseeded(seed)
     for name in ("size", "fps"):
-        said = values.pop(name)
+        said = options.pop(name, None)
         if said is not None and said != getattr(board, name):
             print(f"{name} {said} instead of the storyboard's {getattr(board, name)}", file=sys.stderr)
             board = board.revised(**{name: said})
-    return board
+    return made_with | options | {"storyboard": board}
 
 
 @app.command()

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from longtake.director import Direction, compile, propose, understand
 from longtake.errors import RequestError
-from longtake.provenance.verify import verify
+from longtake.provenance.verify import verify as read_marks
 from longtake.request import Request
 from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
 from longtake.video import FILMS
+
+_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "negative")
+"""Options of a request that a storyboard leaves open."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,20 @@ class Script:
         return " | ".join(dict.fromkeys(self.captions))
 
 
-def read_board(path: Path) -> Storyboard:
-    """The storyboard in a JSON file, or the one that a film was made from. Raises RequestError, MediaError."""
+def read_board(path: Path) -> tuple[Storyboard, dict[str, Any]]:
+    """A storyboard and the other options of its film: of a JSON file none, of a film those that it was made with.
+
+    Raises RequestError, MediaError.
+    """
     if path.suffix.lower() not in FILMS:
-        return load_storyboard(path)
-    record = verify(path).record or {}
-    board = record.get("request", {}).get("storyboard")
-    if board is None:
+        return load_storyboard(path), {}
+    made = (read_marks(path).record or {}).get("request", {})
+    if not made.get("storyboard"):
         raise RequestError(f"{path} does not say which storyboard it was made from; give the board's .json")
-    return beside(build_storyboard(board), path)
+    options = {name: made[name] for name in _OF_A_FILM if made.get(name)}
+    if "image" in options:
+        options["image"] = path.parent / options["image"]
+    return beside(build_storyboard(made["storyboard"]), path), options
 
 
 def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
