@@ -18,7 +18,7 @@ import longtake
 from longtake import pipeline
 from longtake.errors import MediaError, RequestError
 from longtake.film.produce import produce
-from longtake.film.script import read_board, write
+from longtake.film.script import made_with, read_board, write
 from longtake.film.shelf import Shelf
 from longtake.model.checkpoint import Models
 from longtake.request import Film, Progress, build_request
@@ -149,11 +149,11 @@ def test_film_carries_its_board(models: Models, tmp_path: Path) -> None:
     assert isinstance(film, Film) and film.frames == 18 and film.seed == 5
     fractions = [event.fraction for event in progress if isinstance(event, Progress)]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    carried, made_with = read_board(film.path)
+    carried, options = read_board(film.path), made_with(film.path)
     assert carried == film.storyboard == request.storyboard
-    assert made_with == {"model": "pocket", "steps": 1, "guidance": 3.0}
+    assert options == {"model": "pocket", "steps": 1, "guidance": 3.0}
     assert longtake.verify(film.path).verdict == "generated"
-    again = build_request(storyboard=carried, **made_with)
+    again = build_request(storyboard=carried, **options)
     *_, copy = pipeline.generate(again, tmp_path / "b.mp4", models)
     assert copy.path.read_bytes() == film.path.read_bytes() and copy.produce_id == film.produce_id
 

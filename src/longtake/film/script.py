@@ -34,20 +34,30 @@ class Script:
         return " | ".join(dict.fromkeys(self.captions))
 
 
-def read_board(path: Path) -> tuple[Storyboard, dict[str, Any]]:
-    """A storyboard and the other options of its film: of a JSON file none, of a film those that it was made with.
-
-    Raises RequestError, MediaError.
-    """
+def read_board(path: Path) -> Storyboard:
+    """The storyboard in a JSON file, or the one that a film was made from. Raises RequestError, MediaError."""
     if path.suffix.lower() not in FILMS:
-        return load_storyboard(path), {}
-    made = (read_marks(path).record or {}).get("request", {})
-    if not made.get("storyboard"):
+        return load_storyboard(path)
+    board = _request_of(path).get("storyboard")
+    if not board:
         raise RequestError(f"{path} does not say which storyboard it was made from; give the board's .json")
-    options = {name: made[name] for name in _OF_A_FILM if made.get(name)}
+    return beside(build_storyboard(board), path)
+
+
+def made_with(path: Path) -> dict[str, Any]:
+    """The options that a film was made with, its storyboard left aside; none for a board's JSON file."""
+    if path.suffix.lower() not in FILMS:
+        return {}
+    request = _request_of(path)
+    options = {name: request[name] for name in _OF_A_FILM if request.get(name)}
     if "image" in options:
         options["image"] = path.parent / options["image"]
-    return beside(build_storyboard(made["storyboard"]), path), options
+    return options
+
+
+def _request_of(film: Path) -> dict[str, Any]:
+    found: dict[str, Any] = (read_marks(film).record or {}).get("request", {})
+    return found
 
 
 def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
