@@ -20,7 +20,11 @@ UsageError: Any = typer.BadParameter.__base__
 """Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
 
 
-GROUPS = {"eval": "longtake.evaluate.commands", "train": "longtake.train.commands"}
+GROUPS = {
+    "eval": "longtake.evaluate.commands",
+    "keys": "longtake.provenance.commands",
+    "train": "longtake.train.commands",
+}
 """Groups of commands that are imported only when they are asked for."""
 
 
@@ -182,6 +186,8 @@ def verify(
     else:
         for signal in report.signals:
             print(f"{'yes' if signal.found else 'no ':3}  {signal.name}: {signal.detail}")
+        for reason in report.altered:
+            print(f"     {reason}")
         print(report.verdict)
     raise typer.Exit(0 if report.marked else 1)
 

@@ -1,7 +1,8 @@
 """The main path: a request goes in, events come out, the last one is the film.
 
-understand the words -> load the model -> make latents -> decode, finish and label frame by frame -> write with
-metadata -> read the marks back -> give the file its name. Closing the generator, or any error, leaves nothing behind.
+understand the words -> load the model -> make latents -> decode, finish and mark frame by frame -> write with
+metadata -> sign -> read the marks back -> give the file its name. Closing the generator, or any error, leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from longtake.director import understand
 from longtake.errors import OutputError, RequestError, nearest
-from longtake.provenance import aigc, label
-from longtake.provenance.verify import to_xmp, verify
+from longtake.provenance import aigc
+from longtake.provenance.marking import Marks
+from longtake.provenance.verify import to_xmp
 from longtake.request import Event, Film, Progress, Request
 from longtake.video import FILMS, PICTURES, Frame, Writer, check_folder, output_error, settle
 
@@ -42,14 +44,14 @@ def generate(request: Request, output: Path, models: Models | None = None) -> Ge
     for note in (*understanding.notes, *_slower(models)):
         yield Progress(stage="understand", message=note)
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    tags = aigc.tags(request, weights_id(models), understanding.caption)
+    marks = Marks(request, weights_id(models), understanding.caption)
     try:
         frames = _frames(request, models, understanding.caption, is_picture=_is_picture(output))
         written = yield from (_write_picture if _is_picture(output) else _write_film)(
-            request, beside, frames, tags
+            request, beside, frames, marks
         )
         yield Progress(stage="verify", fraction=1.0)
-        _gate(request, beside)
+        marks.seal(beside, output.name)
         settle(beside, output)
     finally:
         with contextlib.suppress(OSError):
@@ -216,7 +218,7 @@ def _take(request: Request, models: Models, caption: str) -> Take:
 
 
 def _write_film(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
     try:
@@ -224,10 +226,9 @@ def _write_film(
             if isinstance(event, Progress):
                 yield event
                 continue
-            writer = writer or Writer(path, request.width, request.height, request.fps, tags)
+            writer = writer or Writer(path, request.width, request.height, request.fps, marks.tags)
             for frame in event:
-                seconds = writer.frames / request.fps
-                writer.write(label.burn(frame, seconds) if request.label else frame)
+                writer.write(marks.apply(frame, writer.frames / request.fps))
         assert writer is not None
         yield Progress(stage="finish", fraction=0.97)
         writer.finish()
@@ -239,7 +240,7 @@ def _write_film(
 
 
 def _write_picture(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -248,31 +249,16 @@ def _write_picture(
         if isinstance(event, Progress):
             yield event
             continue
-        image = Image.fromarray(label.burn(event[0], 0.0) if request.label else event[0])
+        image = Image.fromarray(marks.apply(event[0], 0.0))
         text = PngInfo()
-        for key, value in tags.items():
+        for key, value in marks.tags.items():
             text.add_itxt(key, value)
         try:
             if path.suffix.lower() == ".png":
                 image.save(path, pnginfo=text)
             else:
-                image.save(path, quality=92, xmp=to_xmp(tags))
+                image.save(path, quality=92, xmp=to_xmp(marks.tags))
         except OSError as error:
             raise output_error(path, error) from error
         break
     return 1
-
-
-def _gate(request: Request, path: Path) -> None:
-    """What was written must carry its marks, or it is no film."""
-    report = verify(path)
-    missing = [
-        signal.name
-        for signal in report.signals
-        if not signal.found and (request.label or signal.name != "visible label")
-    ]
-    if missing:
-        raise OutputError(
-            f"the {' and the '.join(missing)} cannot be read back from the file, so it was not kept; "
-            "try a larger --size or report this with the seed"
-        )

@@ -43,7 +43,9 @@ class Request(BaseModel):
     strength: float = 0.6
     """How far an edit may leave the original, above 0 up to 1."""
     label: bool = True
-    """The visible label. Off only for training footage; recorded in the metadata."""
+    """The visible label. Off only for training footage; recorded in the metadata and signed."""
+    watermark: bool = True
+    """The pixel mark. Off only for training footage; recorded in the metadata and signed."""
 
     @field_validator("seconds")
     @classmethod

@@ -59,9 +59,7 @@ class Reading:
         return self.ident is not None or self.z >= SYNC_HIT
 
 
-def detect(
-    windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurried: bool = True
-) -> Reading:
+def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurried: bool = True) -> Reading:
     """Read the mark from summed fine structure (evidence.windows).
 
     `thorough` also looks for scaled, stretched and turned pictures when nothing lies as it was made; `hurried`
@@ -101,7 +99,12 @@ def read_at(windows: list[Tensor], key: MasterKey, geometry: Geometry) -> Readin
 
 
 def _read_aligned(
-    windows: list[Tensor], key: MasterKey, geometry: Geometry, aligned: Tensor, z: float, shift: tuple[float, float]
+    windows: list[Tensor],
+    key: MasterKey,
+    geometry: Geometry,
+    aligned: Tensor,
+    z: float,
+    shift: tuple[float, float],
 ) -> Reading:
     ramp = _ramp(shift)
     soft = layer(key, 0).read((aligned * ramp).numpy())
@@ -247,7 +250,9 @@ def _turned_sync(key: MasterKey) -> Tensor:
     """The still sync pattern as a mirrored or turned picture shows it, [8 r c], cut to the search plane."""
     plane = torch.fft.irfft2(_sync(key, 0), s=(TORUS, TORUS))
     turned = [torch.rot90(plane, k, (0, 1)) for k in range(4)]
-    return _small(torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))).conj().resolve_conj()
+    spectra: Tensor = torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))
+    conjugate: Tensor = _small(spectra).conj().resolve_conj()
+    return conjugate
 
 
 def _small(spectra: Tensor) -> Tensor:
