@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ IDENT = 0x1234567890
 def clip(width: int = 640, height: int = 360, frames: int = 13) -> list[Frame]:
     """Textured patches that drift: some calm, some busy."""
     rng = np.random.default_rng(3)
-    coarse = Image.fromarray(rng.integers(0, 256, (12, 24, 3), dtype=np.uint8)).resize((width + 40, height), 3)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 24, 3), dtype=np.uint8)).resize(
+        (width + 40, height), 3
+    )
     fine = Image.fromarray(rng.integers(60, 196, (height, width + 40, 3), dtype=np.uint8))
     fine = fine.filter(ImageFilter.GaussianBlur(1.5))
     scene = np.asarray(Image.blend(coarse, fine, 0.4))
@@ -60,7 +63,7 @@ def test_it_is_faint_and_does_not_flicker(marked: list[Frame]) -> None:
     noise = np.stack(marked).astype(float) - np.stack(plain)
     assert 10 * np.log10(255**2 / (noise**2).mean()) >= 42
     assert np.abs(noise).max() <= 40
-    steps = [float(np.abs(b - a).mean()) for a, b in zip(noise, noise[1:], strict=False)]
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise(noise)]
     assert max(steps) < np.abs(noise).mean()  # from frame to frame less changes than there is
 
 

@@ -122,7 +122,16 @@ def _plain(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
     if min(windows[0].shape) < _SMALLEST:
         return
     aligned = _spectrum(torch.stack(windows).sum(0), Geometry())
+    place = _as_made(windows[0].shape[0], windows[0].shape[1])
     for key in reversed(ring.keys):
+        plane = _correlate(aligned, _sync(key, 0))
+        z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS] / plane.std().clamp(min=1e-12))
+        reading = _read_aligned(windows, key, Geometry(), aligned, z, place)
+        if (
+            reading.ident is not None
+        ):  # nothing moved, so sync is not needed: this reads deeper into compression
+            yield reading
+            return
         peaks = _turned_peaks(aligned, key, range(8))
         turn = int(np.argmax(peaks))
         reading = read_at(windows, key, Geometry(turn=turn))
@@ -132,6 +141,16 @@ def _plain(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
         yield reading
         if reading.ident is not None:
             return
+
+
+def _as_made(height: int, width: int) -> tuple[float, float]:
+    """Where the pattern lies on the torus when the picture was neither cut nor turned: centre on centre."""
+    base = SIDE / min(height, width)
+    middles = []
+    for extent in (height, width):
+        tiles = max(1, math.ceil((extent * base - 4) / TORUS))
+        middles.append(tiles * TORUS / 2 - extent * base / 2)
+    return middles[0], middles[1]
 
 
 def _read_moving(windows: list[Tensor], key: MasterKey) -> Reading:

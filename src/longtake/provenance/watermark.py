@@ -45,9 +45,7 @@ def markable(width: int, height: int) -> bool:
 class Marker:
     """Marks the frames of one film, in order. `ident` is the 40-bit id of the payload."""
 
-    def __init__(
-        self, width: int, height: int, ident: int, key: MasterKey, cost: float = COST
-    ) -> None:
+    def __init__(self, width: int, height: int, ident: int, key: MasterKey, cost: float = COST) -> None:
         if not markable(width, height):
             raise ValueError(
                 f"{width}x{height} is too small to mark: the shorter side needs {SMALLEST} pixels"
