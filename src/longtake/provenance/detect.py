@@ -192,7 +192,7 @@ def _hypotheses() -> Iterator[tuple[Geometry, range]]:
     everything, upright = range(8), range(0, 8, 4)
     for scale in np.exp(np.arange(math.log(0.4), math.log(2.4), 0.013)):
         yield Geometry(float(scale), float(scale)), everything
-    for stretch in np.exp(np.arange(math.log(0.5), math.log(2.0), 0.013)):
+    for stretch in np.exp(np.arange(math.log(0.42), math.log(2.4), 0.013)):
         yield Geometry(float(stretch), 1.0), upright
         yield Geometry(1.0, float(stretch)), upright
     for angle in np.arange(-45, 45, 0.75):

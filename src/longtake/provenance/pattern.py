@@ -24,7 +24,7 @@ SIDE = 160
 TORUS = 320
 BAND = (0.09, 0.33)
 """Cycles a canonical pixel: 5 to 18 waves would be visible mottling below, and codecs drop what is above."""
-SYNC_SHARE = 0.3
+SYNC_SHARE = 0.22
 MOVING = 8
 """Layers that take turns."""
 

@@ -64,7 +64,7 @@ def verify(path: Path | str, thorough: bool = True) -> Report:
     """
     file = Path(path)
     still = is_picture(file)
-    metadata = _picture_metadata(file) if still else read_metadata(file)
+    metadata = picture_metadata(file) if still else read_metadata(file)
     found = aigc.parse(metadata.get(aigc.KEY))
     record = _record(metadata.get(aigc.RECORD))
     signed = signature.read(file)
@@ -181,7 +181,8 @@ def _record(text: str | None) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def _picture_metadata(file: Path) -> dict[str, str]:
+def picture_metadata(file: Path) -> dict[str, str]:
+    """Text entries of a picture. Raises MediaError when it cannot be read."""
     read_picture(file)  # a damaged picture is an error before it is a finding
     try:
         with Image.open(file) as image:
