@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longtake.provenance.label import MATCH, burn, corners, glyphs, match
+from longtake.provenance.label import MATCH, burn, corners, glyphs, lift, match
 
 SIZES = [(1280, 720), (720, 1280), (320, 192), (256, 256), (1920, 1080), (128, 128)]
 
@@ -55,3 +55,16 @@ def test_corners_take_turns_and_the_frame_is_untouched() -> None:
     assert (frame == before).all()
     top = slice(0, 60)
     assert (early[top] == frame[top]).all() and not (late[top] == frame[top]).all()
+
+
+def test_a_lifted_label_leaves_what_was_under_it() -> None:
+    y, x = np.mgrid[:192, :320]
+    plain = np.stack([x * 255 / 319, y * 255 / 191, 128 + 0 * x], -1).astype(np.uint8)
+    for seconds in (0.0, 1.0, 2.0, 3.0):
+        labelled = burn(plain, seconds)
+        assert match(labelled) > 0.9
+        lifted = lift(labelled)
+        assert match(lifted) < MATCH
+        before = np.abs(labelled.astype(int) - plain).max()
+        assert np.abs(lifted.astype(int) - plain).max() < 0.15 * before
+    assert lift(plain) is plain

@@ -8,39 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import longtake
 from longtake import pipeline
 from longtake.errors import LongtakeError, MediaError, OutputError, RequestError
-from longtake.model import checkpoint
 from longtake.model.checkpoint import Models
-from longtake.model.dit import DiT
-from longtake.model.presets import PRESETS
-from longtake.model.text import TextEncoder, train_tokenizer
-from longtake.model.vae import VAE
 from longtake.request import Film, Progress, build_request
 from longtake.video import Writer, read_frames
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dataclasses import replace
-
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["a dog in the snow", "一只狗在雪地里"], 300)
-    config = PRESETS["xs"]
-    config = replace(config, text=replace(config.text, vocab=tokenizer.size))
-    modules = {"dit": DiT(config.dit), "vae": VAE(config.vae), "text": TextEncoder(config.text)}
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    checkpoint.save(path, modules, config, tokenizer.to_json())
-    return path
-
-
-@pytest.fixture(scope="module")
-def models(weights: Path) -> Models:
-    return checkpoint.load(weights)
 
 
 @pytest.fixture

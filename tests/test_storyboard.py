@@ -85,7 +85,7 @@ def test_spans_add_up_to_the_film_without_a_lost_frame() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("shots.0.duration", 0, r"shots\[0\].duration: must be 0.5 to 60 seconds, not 0; try 4"),
+        ("shots.0.duration", 0, r"shots\[0\].duration: must be 0.25 to 60 seconds, not 0; try 4"),
         ("shots.0.duration", float("nan"), r"shots\[0\].duration: .*finite number, not nan"),
         ("shots.0.duration", "long", r"shots\[0\].duration: .*not 'long'"),
         ("shots.0.duration", 59, r"add up to 64.8 seconds, 4.8 more than the 60"),

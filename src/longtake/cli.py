@@ -14,6 +14,7 @@ from longtake.errors import LongtakeError
 
 if TYPE_CHECKING:
     from longtake.request import Request
+    from longtake.storyboard import Storyboard
 
 
 UsageError: Any = typer.BadParameter.__base__
@@ -21,6 +22,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 
 GROUPS = {
+    "curate": "longtake.curate.commands",
     "eval": "longtake.evaluate.commands",
     "keys": "longtake.provenance.commands",
     "train": "longtake.train.commands",
@@ -59,7 +61,7 @@ Clip = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; .mp4 a film, .png a picture.")]
 Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
 Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
-Fps = Annotated[int, typer.Option(help="Frames a second: 12 or 24.")]
+Fps = Annotated[int, typer.Option(help="Frames a second: 12, 24 or 30.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
 Model = Annotated[str, typer.Option(help="pocket, or the path of a weights file.")]
 Steps = Annotated[int, typer.Option(help="Sampling steps, 1 to 100.")]
@@ -71,25 +73,67 @@ Negative = Annotated[str, typer.Option(help="What the film should not show.")]
 def generate(
     prompt: Prompt = "",
     output: Output = Path("film.mp4"),
-    seconds: Seconds = 4.0,
-    size: Size = "1280x720",
-    fps: Fps = 24,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length in seconds, 0.25 to 60; 4 by default.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Width x height in pixels; 1280x720 by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second: 12, 24 or 30; 24 by default.")] = None,
     seed: Seed = None,
     model: Model = "pocket",
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
-    one_take: Annotated[
-        bool, typer.Option("--one-take", help="One unbroken shot (the only kind yet).")
-    ] = False,
+    one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
+    storyboard: Annotated[
+        Path | None, typer.Option(help="A storyboard (.json), or a film made from one (.mp4).")
+    ] = None,
+    remake: Annotated[
+        str | None, typer.Option(help="Make this shot of the storyboard again, from --seed or a new one.")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps finished shots; the user's cache by default.")
+    ] = None,
     steps: Steps = 8,
     guidance: Guidance = 3.0,
     negative: Negative = "",
+    sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
+    music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
+    subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
 ) -> None:
-    """Make a film, or a picture, from words."""
-    del one_take  # every film is one take until there is a director
-    _run(
-        output, prompt=prompt, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
-        steps=steps, guidance=guidance, negative=negative,
+    """Make a film, or a picture, from words or a storyboard."""
+    from longtake.request import build_request
+
+    values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
+    board = _board(storyboard, remake, values) if storyboard or remake else None
+    request = build_request(
+        prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
+        steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
+        **values,
     )  # fmt: skip
+    _make(request, output, work)
+
+
+def _board(path: Path | None, remake: str | None, values: dict[str, Any]) -> Storyboard:
+    """The storyboard to film, changed as the command line says; what is said of it is taken out of `values`."""
+    from longtake.errors import RequestError
+    from longtake.film.script import read_board
+
+    if path is None:
+        raise RequestError("--remake needs --storyboard: the board, or the film, whose shot is made again")
+    board = read_board(path)
+    seed = values.pop("seed")
+    if remake is not None:
+        board = board.retake(remake, seed)
+        print(f"shot {remake} again, from seed {board.shot(remake).seed}", file=sys.stderr)
+    elif seed is not None:
+        board = board.reseeded(seed)
+    for name in ("size", "fps"):
+        said = values.pop(name)
+        if said is not None and said != getattr(board, name):
+            print(f"{name} {said} instead of the storyboard's {getattr(board, name)}", file=sys.stderr)
+            board = board.revised(**{name: said})
+    return board
 
 
 @app.command()
@@ -170,6 +214,28 @@ def loop(
         output, task="loop", video=clip, prompt=prompt, size=size, fps=fps, seed=seed, model=model, steps=steps,
         guidance=guidance,
     )  # fmt: skip
+
+
+@app.command()
+def dub(
+    clip: Clip,
+    output: Output = Path("dubbed.mp4"),
+    text: Annotated[str, typer.Option(help="What is said, spread over the film.")] = "",
+    srt: Annotated[Path | None, typer.Option(help="SRT or VTT file: what is said when.")] = None,
+    language: Annotated[str, typer.Option(help="en, zh, de, ...; seen from the letters by default.")] = "",
+    voice: Annotated[str, typer.Option(help="Who speaks, such as 'a woman'.")] = "",
+    music: Annotated[str, typer.Option(help="none, calm, warm, bright, night or tense.")] = "none",
+    replace: Annotated[bool, typer.Option("--replace", help="Drop the sound the film has.")] = False,
+    subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
+) -> None:
+    """Speak over a film; its marks stay."""
+    from longtake.dub import Dub
+    from longtake.dub import dub as speak
+
+    made = speak(Dub(clip, text, srt, language, voice, music, replace, subtitles), output)
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    print(f"{made.path}  {made.seconds:g} s, {len(made.spoken)} lines spoken")
 
 
 @app.command()
@@ -259,7 +325,7 @@ def _run(output: Path, **values: Any) -> None:
     _make(build_request(**values), output)
 
 
-def _make(request: Request, output: Path) -> None:
+def _make(request: Request, output: Path, work: Path | None = None) -> None:
     """Show the events of the pipeline as a bar."""
     from contextlib import closing
 
@@ -279,7 +345,7 @@ def _make(request: Request, output: Path) -> None:
     )
     with (
         Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        closing(run(request, output)) as events,
+        closing(run(request, output, work=work)) as events,
     ):
         task = bar.add_task("load", total=1.0)
         for event in events:
@@ -302,7 +368,7 @@ def main() -> None:
     except UsageError as error:
         _fail(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped; nothing was left half written", file=sys.stderr)
         sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)
 

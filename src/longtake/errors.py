@@ -26,6 +26,10 @@ class WeightsError(LongtakeError):
     """Weights are missing, damaged, or do not fit the architecture."""
 
 
+class DeviceMemoryError(LongtakeError):
+    """The work does not fit into the memory of the device."""
+
+
 class OutputError(LongtakeError):
     """The result cannot be written, or what was written does not carry its marks."""
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from longtake.errors import nearest
 
-FRAME_RATES = (12, 24)
+FRAME_RATES = (12, 24, 30)
 LONGEST_TEXT = 2000
 LONGEST_FILM = 60.0
 _SIZE = re.compile(r"^(\d{1,5})x(\d{1,5})$")

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from longtake.errors import RequestError, nearest
-from longtake.fields import LONGEST_FILM, Fps, Seed, Size, Text
+from longtake.fields import LONGEST_FILM, Fps, Seed, Size, Text, explain
+from longtake.storyboard import Storyboard
 
 Task = Literal["generate", "extend", "blend", "edit", "loop"]
 _NEEDS_VIDEO = ("extend", "blend", "edit", "loop")
@@ -34,6 +35,12 @@ class Request(BaseModel):
     steps: int = 8
     guidance: float = 3.0
     negative: Text = ""
+    storyboard: Storyboard | None = None
+    """The film shot by shot; it decides seconds, size, fps and seed. None: one is made from the prompt."""
+    one_take: bool = False
+    """Make the prompt into one unbroken take."""
+    director: str = "rules"
+    """Who makes the storyboard: rules, or the address of an OpenAI-compatible endpoint."""
     image: Path | None = None
     """The picture a film begins with."""
     video: Path | None = None
@@ -42,10 +49,33 @@ class Request(BaseModel):
     backward: bool = False
     strength: float = 0.6
     """How far an edit may leave the original, above 0 up to 1."""
+    sound: bool = True
+    """Give a generated film its sound: speech, ambience, music."""
+    music: Literal["auto", "none", "calm", "warm", "bright", "night", "tense"] = "auto"
+    """The mood of the music; auto takes it from the words."""
+    subtitles: Literal["none", "srt", "vtt", "burn"] = "none"
+    """What is spoken, in a file beside the film or in the picture."""
     label: bool = True
     """The visible label. Off only for training footage; recorded in the metadata and signed."""
     watermark: bool = True
     """The pixel mark. Off only for training footage; recorded in the metadata and signed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_board_says(cls, values: Any) -> Any:
+        """Take what a storyboard decides from it; raise ValueError where the request says something else."""
+        board = values.get("storyboard") if isinstance(values, dict) else None
+        if board is None:
+            return values
+        board = Storyboard.model_validate(board)
+        for name in ("seconds", "size", "fps", "seed"):
+            said = values.get(name)
+            if said is not None and said != getattr(board, name):
+                raise ValueError(
+                    f"{name}: the storyboard says {getattr(board, name)} and the request {said}; leave one out"
+                )
+        decided = {name: getattr(board, name) for name in ("seconds", "size", "fps", "seed")}
+        return values | decided | {"storyboard": board}
 
     @field_validator("seconds")
     @classmethod
@@ -77,8 +107,11 @@ class Request(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Request:
-        if self.task in ("generate", "edit", "extend") and not self.prompt and self.image is None:
+        given = self.prompt or self.image or self.storyboard
+        if self.task in ("generate", "edit", "extend") and not given:
             raise ValueError("the prompt is empty; say what the film shows, for example 'a dog in the snow'")
+        if self.task != "generate" and self.storyboard is not None:
+            raise ValueError(f"a storyboard is for generate, not for {self.task}; leave it out")
         if self.task in _NEEDS_VIDEO and self.video is None:
             raise ValueError(f"{self.task} needs a video; give the path of one")
         if self.task == "blend" and self.video_b is None:
@@ -95,7 +128,8 @@ class Request(BaseModel):
 
     def record(self) -> dict[str, Any]:
         """What goes into the file's metadata: everything that decides the film, no private paths."""
-        values = self.model_dump(mode="json", exclude_defaults=False)
+        values = self.model_dump(mode="json", exclude={"storyboard", "director"})
+        values["storyboard"] = self.storyboard and self.storyboard.record()
         for key in ("image", "video", "video_b"):
             values[key] = Path(values[key]).name if values[key] else None
         return values
@@ -110,6 +144,8 @@ def build_request(**values: Any) -> Request:
         field = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
             raise RequestError(f"unknown option {field!r}{nearest(field, Request.model_fields)}") from None
+        if len(first["loc"]) > 1:
+            raise RequestError(explain(error, Request)) from None
         message = first["msg"].removeprefix("Value error, ")
         raise RequestError(message if first["type"] == "value_error" else f"{field}: {message}") from None
 
@@ -141,7 +177,9 @@ class Film(BaseModel):
     seconds: float
     seed: int
     caption: str
-    """What the model was told, after words without a picture were replaced."""
+    """What the model was told, after words without a picture were replaced; ' | ' between shots."""
+    storyboard: Storyboard | None = None
+    """The board the film was made from; None for a picture, and for what was made from a video."""
     notes: tuple[str, ...] = ()
     produce_id: str = ""
 

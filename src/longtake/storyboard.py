@@ -7,6 +7,7 @@ on the cut, so the length of a film is the sum of its shots.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -32,8 +33,8 @@ Move = Literal[
     "dolly_out", "truck_left", "truck_right", "pedestal_up", "pedestal_down", "crane_up", "crane_down",
     "orbit_left", "orbit_right", "follow", "zoom_in", "zoom_out",
 ]  # fmt: skip
-SHORTEST_SHOT, LONGEST_TRANSITION = 0.5, 2.0
-MOST_SHOTS = int(LONGEST_FILM / SHORTEST_SHOT)
+SHORTEST_SHOT, LONGEST_TRANSITION = 0.25, 2.0
+MOST_SHOTS = 120
 _LARGEST_FILE = 2_000_000
 Id = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
@@ -243,6 +244,38 @@ class Storyboard(_Noun):
         found: Location = _find("location", id, self.locations)
         return found
 
+    def revised(self, **changes: Any) -> Storyboard:
+        """The board with other values in these fields. Raises RequestError."""
+        return build_storyboard(self.model_dump() | changes)
+
+    def retake(self, id: str, seed: int | None = None) -> Storyboard:
+        """The same film with one shot made again, from `seed` or any. Raises RequestError when it is locked."""
+        if self.shot(id).locked:
+            raise RequestError(f"shot {id} is locked; set its 'locked' to false to make it again")
+        seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+        return self.revised(
+            shots=[shot.model_dump() | ({"seed": seed} if shot.id == id else {}) for shot in self.shots]
+        )
+
+    def reseeded(self, seed: int) -> Storyboard:
+        """Every shot made again from a new seed of the board, but the locked ones."""
+        shots = [
+            shot.model_dump() | ({"seed": self.seed_of(shot)} if shot.locked and shot.seed is None else {})
+            for shot in self.shots
+        ]
+        return self.revised(seed=seed, shots=shots)
+
+    def seed_of(self, shot: Shot) -> int:
+        """The seed that a shot has from the board, whether or not it has one of its own."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}/{shot.id}".encode()).digest()[:4])
+
+    def record(self) -> dict[str, Any]:
+        """The board as plain JSON without what is left at its default, and no private paths."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        for person in values.get("characters", ()):
+            person["references"] = [Path(one).name for one in person.get("references", ())]
+        return values | {"version": self.version, "seed": self.seed}
+
     def to_json(self) -> str:
         """Indented JSON, every field written out."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
@@ -278,11 +311,16 @@ def load_storyboard(path: str | Path) -> Storyboard:
         board = build_storyboard(values)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    found = [
+    return beside(board, path)
+
+
+def beside(board: Storyboard, path: Path) -> Storyboard:
+    """The board with its reference pictures looked for in the folder of the file it was read from."""
+    people = [
         person.model_copy(update={"references": tuple(path.parent / one for one in person.references)})
         for person in board.characters
     ]
-    return board.model_copy(update={"characters": tuple(found)})
+    return board.model_copy(update={"characters": tuple(people)})
 
 
 def save_storyboard(board: Storyboard, path: str | Path) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ SAMPLED_FRAMES = 288
 """Frames of up to 1080p a detector looks at; fewer of larger ones."""
 SAMPLING_SECONDS = 20.0
 PIECES, PIECE = 6, 2.0
+SOUND_BITS = 192_000
+"""Bits a second of the AAC track."""
+_SOUND_FRAME = 1024
+_CONTAINER_KEYS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+"""Keys the muxer writes itself."""
 
 
 class Writer:
@@ -45,7 +51,8 @@ class Writer:
             self._container.metadata.update(metadata)
             stream = self._container.add_stream("libx264", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": str(CRF), "preset": "veryfast"}
+            # x264's macroblock tree gave other bytes from run to run (AVX-512, sizes such as 320x192)
+            stream.options = {"crf": str(CRF), "preset": "veryfast", "x264-params": "mbtree=0"}
             context = stream.codec_context
             context.time_base = Fraction(1, fps)
             context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
@@ -72,6 +79,79 @@ class Writer:
         """Let go of the file without caring for its contents."""
         with contextlib.suppress(Exception):
             self._container.close()
+
+
+def add_sound(
+    path: Path,
+    samples: np.ndarray[Any, np.dtype[np.float32]],
+    rate: int,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Give a finished film its sound, float32 [n 2]: AAC, laid between the untouched packets of the picture.
+
+    The container's own keys stay, with `metadata` over them. The file is replaced only when the new one is whole.
+    Raises OutputError.
+    """
+    beside = path.with_name(f"{path.stem}.sound{path.suffix}")
+    try:
+        with _writing(path), av.open(str(path)) as source:
+            options = {"movflags": "+faststart+use_metadata_tags"}
+            with av.open(str(beside), "w", format="mp4", options=options) as target:
+                kept = {k: v for k, v in source.metadata.items() if k not in _CONTAINER_KEYS}
+                target.metadata.update({**kept, **(metadata or {})})
+                _lay_sound(source, target, samples, rate)
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _lay_sound(source: Any, target: Any, samples: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> None:
+    """Copy the picture's packets, and before each the sound up to its time."""
+    seen = source.streams.video[0]
+    picture = target.add_stream_from_template(seen)
+    heard = target.add_stream("aac", rate=rate, layout="stereo")
+    heard.bit_rate = SOUND_BITS
+    done = 0
+    for packet in source.demux(seen):
+        if packet.dts is None:  # the end
+            continue
+        until = float(packet.dts * packet.time_base) + 0.5
+        while done < min(len(samples), until * rate):
+            done += _encode_sound(target, heard, samples, done, rate)
+        packet.stream = picture
+        target.mux(packet)
+    while done < len(samples):
+        done += _encode_sound(target, heard, samples, done, rate)
+    target.mux(heard.encode())
+
+
+def _encode_sound(
+    target: Any, stream: Any, samples: np.ndarray[Any, np.dtype[np.float32]], start: int, rate: int
+) -> int:
+    """Encode and write one frame of sound from sample `start`; returns its length."""
+    piece = np.ascontiguousarray(samples[start : start + _SOUND_FRAME].T)
+    frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+    target.mux(stream.encode(frame))
+    return int(piece.shape[1])
+
+
+def read_sound(path: Path, rate: int) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """The sound of a video as float32 [n 2] at `rate`, None where it has none. Raises MediaError."""
+    container = _open_video(path)
+    try:
+        if not container.streams.audio:
+            return None
+        resampler = av.AudioResampler("fltp", "stereo", rate)
+        parts = []
+        for frame in container.decode(container.streams.audio[0]):
+            parts += [made.to_ndarray() for made in resampler.resample(frame)]
+        parts += [made.to_ndarray() for made in resampler.resample(None)]
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(f"the sound of {path.name} cannot be decoded ({_reason(error)})") from None
+    finally:
+        container.close()
+    return np.ascontiguousarray(np.concatenate(parts, 1).T) if parts else None
 
 
 @contextlib.contextmanager
@@ -209,6 +289,41 @@ def is_picture(path: Path) -> bool:
         or head[:3] == b"\xff\xd8\xff"
         or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
     )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a video is before a frame of it is read."""
+
+    width: int
+    height: int
+    rate: float
+    """Frames a second."""
+    seconds: float
+    """Length of the picture."""
+    has_sound: bool
+
+
+def outline(path: Path) -> Outline:
+    """Size, rate and length of a video. Raises MediaError for what is no video, or is too long."""
+    container = _open_video(path)
+    try:
+        stream = container.streams.video[0]
+        rate = float(stream.average_rate or stream.guessed_rate or 24)
+        if stream.duration is not None:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration is not None:
+            seconds = container.duration / av.time_base
+        else:  # a stream without a header that says it: count
+            seconds = sum(packet.pts is not None for packet in container.demux(stream)) / rate
+        if seconds > LONGEST_SECONDS:
+            raise MediaError(f"{path.name} is longer than {LONGEST_SECONDS / 60:g} minutes; cut it first")
+        if seconds <= 0:
+            raise MediaError(f"{path.name} has no readable frame; it may be cut off: save it again")
+        size = stream.codec_context
+        return Outline(size.width, size.height, rate, seconds, bool(container.streams.audio))
+    finally:
+        container.close()
 
 
 def read_metadata(path: Path) -> dict[str, str]:

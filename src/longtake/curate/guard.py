@@ -1,9 +1,10 @@
-"""The guard: may this file be trained on? Training on what models made collapses the next model, so made films stay out.
+"""The guard: may this file be trained on? What models made stays out, since training on it collapses the next model.
 
-Shumailov et al. 2024 (Nature 631) and Alemohammad et al. 2023 (arXiv:2307.01850) show the collapse, Gerstgrasser et al.
-2024 (arXiv:2404.01413) that real data kept in bounds it. The cheapest signal is asked first. A file without marks is
-`unknown`, never "real"; unknown files are admitted because almost all footage in the world carries no mark, and the
-ledger keeps the word. A manifest that claims AI rejects even when it is invalid; a camera's claim counts only if trusted.
+Shumailov et al. 2024 (Nature 631) and Alemohammad et al. 2023 (arXiv:2307.01850) show the collapse; Gerstgrasser et
+al. 2024 (arXiv:2404.01413) show that real data keeps it bounded. The cheapest signal is asked first. A file without
+marks is `unknown`, never "real"; unknown files are admitted because almost all footage in the world carries no mark,
+and the ledger keeps the word. A manifest that claims AI rejects even when it is invalid; a camera's claim counts only
+if trusted.
 """
 
 from __future__ import annotations
@@ -121,4 +122,6 @@ def _by_marks(path: Path, sha: str) -> Admission:
         return Admission(str(path), sha, "rejected", "pixel mark", pixel.detail)
     if seen.found:
         return Admission(str(path), sha, "rejected", "visible label", seen.detail)
-    return Admission(str(path), sha, "admitted", "none", "unknown origin: no mark was found, which proves nothing")
+    return Admission(
+        str(path), sha, "admitted", "none", "unknown origin: no mark was found, which proves nothing"
+    )

@@ -49,7 +49,8 @@ def read_ledger(path: Path) -> list[Admission]:
     key = next((key for key in ring.keys if key.fingerprint == fingerprint), None)
     if key is None:
         raise RequestError(
-            f"{path} was signed with a key that is not here; set LONGTAKE_DATA to where it is, or run longtake curate again"
+            f"{path} was signed with a key that is not here; set LONGTAKE_DATA to where it is, "
+            "or run longtake curate again"
         )
     if not hmac.compare_digest(claimed, _seal(lines, key)):
         raise RequestError(f"{path} was changed after it was signed; run longtake curate again")

@@ -12,18 +12,22 @@ Each task yields `Progress` after every step and a `Chunk` as soon as latents ar
 which they are shown, so that decoding can stream and memory does not grow with length (backward extension
 alone must wait for its last window).  Positions restart at 1 in every window.  Latents pass from window
 to window and are never decoded in between.  The network is reached through `Take.denoise` only.
+A memory (key latents of earlier shots, reference pictures) stands before every window of a take.
 Axes: latents `b c f h w`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from longtake.diffusion.sample import DenoiseAt, Known, Limits, Start, sample
+
+MEMORY_GAP = 8
+"""Temporal positions between one remembered latent and the next, and from the last to the film: a cut."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Take:
     keep, sink: latents known in the next window: the most recent ones, and the first ones of the shot.
     history_sigma: noise level at which the latents kept are shown to the network.
     tolerance: how far channel statistics may leave those of the first window (see `Limits`); None: no limit.
+    memory: latents (b c m h w) that every window sees as given, at positions -8, -16, ... before it, and that
+        are no part of the result: who and where, from other shots (StoryMem, arXiv:2512.19539).
     """
 
     denoise: DenoiseAt
@@ -47,6 +53,7 @@ class Take:
     sink: int = 0
     history_sigma: float = 0.1
     tolerance: float | None = 0.15
+    memory: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.keep < 1 or self.sink < 0 or self.keep + self.sink >= self.window:
@@ -81,10 +88,15 @@ class Chunk:
 Event = Progress | Chunk
 
 
-def text_to_video(take: Take, frame: tuple[int, int, int, int], frames: int) -> Iterator[Event]:
-    """`frames` latent frames of shape `frame` (b, c, h, w) from the caption alone."""
+def text_to_video(
+    take: Take, frame: tuple[int, int, int, int], frames: int, start: Start | None = None
+) -> Iterator[Event]:
+    """`frames` latent frames of shape `frame` (b, c, h, w) from the caption alone.
+
+    `start` (as many latents as a window) is what the first window begins from, in place of noise.
+    """
     _check_frames(frames)
-    yield from _open(take, _blank(frame, take.window), frames, slots=0)
+    yield from _open(take, _blank(frame, take.window), frames, slots=0, start=start)
 
 
 def text_to_picture(take: Take, frame: tuple[int, int, int, int]) -> Iterator[Event]:
@@ -176,9 +188,26 @@ class _Window:
 
     def make(self, take: Take) -> Generator[Progress, None, Tensor]:
         """Sample; yields progress and returns the target frames."""
+        positions = torch.arange(self.given.shape[2]) + self.first_position
+        if take.memory is None:
+            return (yield from self._make(take, positions))
+        gaps = -MEMORY_GAP * torch.arange(take.memory.shape[2], 0, -1)
+        return (yield from self._after(_clip(take.memory))._make(take, torch.cat([gaps, positions])))
+
+    def _after(self, memory: Tensor) -> _Window:
+        """The same window with a memory before it."""
+        kept = torch.ones(memory.shape[2], dtype=torch.bool)
+        start = self.start
+        return replace(
+            self,
+            given=torch.cat([memory, self.given], 2),
+            known=torch.cat([kept, self.known]),
+            target=torch.cat([~kept, self.target]),
+            start=start and replace(start, latents=torch.cat([memory, start.latents], 2)),
+        )
+
+    def _make(self, take: Take, positions: Tensor) -> Generator[Progress, None, Tensor]:
         known = Known(self.given, self.known, self.sigma) if bool(self.known.any()) else None
-        first = self.first_position
-        positions = torch.arange(first, first + self.given.shape[2])
         latents = self.given
         for step in sample(
             lambda x, sigma: take.denoise(x, sigma, positions),
@@ -195,11 +224,12 @@ class _Window:
         return latents
 
 
-def _open(take: Take, given: Tensor, wanted: int, slots: int) -> Iterator[Event]:
+def _open(take: Take, given: Tensor, wanted: int, slots: int, start: Start | None = None) -> Iterator[Event]:
     """The first window of a film, known only in its image slot if it has one, and the windows after it."""
     known = _span(given.shape[2], 0, slots)
     target = _span(given.shape[2], slots, slots + min(wanted, take.window))
-    opening = yield from _Window(given, known, target, 0, wanted, first_position=1 - slots).make(take)
+    window = _Window(given, known, target, 0, wanted, first_position=1 - slots, start=start)
+    opening = yield from window.make(take)
     yield Chunk(opening)
     yield from _continue(take, opening, wanted, made=opening.shape[2])
 
@@ -211,7 +241,7 @@ def _continue(take: Take, clip: Tensor, wanted: int, made: int, backward: bool =
     The window stays full at the end, by keeping more of the past, since that is what the network knows.
     """
     clip = clip.flip(2) if backward else clip
-    limits = None if take.tolerance is None else Limits.of(clip, take.tolerance)
+    limits = None if take.tolerance is None else Limits.of(clip[:, :, : take.window], take.tolerance)
     opening, recent, seen = clip[:, :, : take.sink], clip[:, :, -take.window :], clip.shape[2]
     held_back: list[Tensor] = []
     while made < wanted:

@@ -83,3 +83,33 @@ def marks_command(
         for name, share in evaluate(plan):
             bar.update(task, description=name, completed=share)
     typer.echo((out / "marks.md").read_text(encoding="utf-8"))
+
+
+@app.command("scaling")
+def scaling_command(
+    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    vae: Annotated[Path, typer.Option(help="The VAE the clips were encoded with.")],
+    text: Annotated[Path, typer.Option(help="Pretrained text encoder.")],
+    out: Out,
+    presets: Annotated[str, typer.Option(help="Sizes to compare.")] = "xs,s,pocket",
+    minutes: Annotated[float, typer.Option(help="Training time of each size.")] = 10.0,
+    size: Annotated[str, typer.Option(help="Size of the clips.")] = "320x192",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile: Annotated[bool, typer.Option(help="Compile the networks.")] = True,
+    threads: Annotated[int | None, typer.Option(help="Threads torch may use.")] = None,
+) -> None:
+    """Train several sizes on the same clips for the same time and fit held-out loss against operations."""
+    import torch
+
+    from longtake.evaluate.scaling import ScalingPlan, run_scaling
+    from longtake.train.commands import parse_sizes
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    native = parse_sizes(size)
+    assert native is not None
+    names = tuple(name.strip() for name in presets.split(","))
+    plan = ScalingPlan(data, vae, text, out, names, native[0], minutes, device=device, compile=compile)
+    fit = run_scaling(plan)["fit"]
+    typer.echo(f"L = {fit['floor']:.4f} + {fit['scale']:.4g} C^-{fit['exponent']:.4f}")
+    typer.echo(str(out / "scaling.svg"))

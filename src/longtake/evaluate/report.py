@@ -119,8 +119,7 @@ def _row(question: str, sets: dict[str, tuple[float, int]]) -> str:
 
 def _bars(result: Result) -> str:
     """Grouped bars of all questions, as SVG."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(10, 3.4))
+    figure, axes = pyplot().subplots(figsize=(10, 3.4))
     questions = list(result.table)
     for offset, name in enumerate(SETS):
         heights = [0.0 if math.isnan(v := result.table[q][name][0]) else 100 * v for q in questions]
@@ -134,7 +133,7 @@ def _bars(result: Result) -> str:
 def _drift(result: Result) -> str:
     if not result.drift:
         return "<p>Not measured.</p>"
-    figure, axes = _pyplot().subplots(figsize=(6, 3))
+    figure, axes = pyplot().subplots(figsize=(6, 3))
     for question, row in result.drift.items():
         axes.plot(list(row), [100 * v for v in row.values()], marker="o", label=question)
     axes.set_xlabel("seconds into the take")
@@ -144,19 +143,20 @@ def _drift(result: Result) -> str:
     return _svg(figure)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib's pyplot, writing SVG. Raises LongtakeError where it is not installed."""
     try:
         import matplotlib
     except ImportError as error:
         raise LongtakeError('plots need matplotlib: pip install "longtake[eval]"') from error
     matplotlib.use("svg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plots
 
-    return pyplot
+    return plots
 
 
 def _svg(figure: Any) -> str:
     target = io.StringIO()
     figure.savefig(target, format="svg", bbox_inches="tight")
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return target.getvalue().partition("<svg")[1] + target.getvalue().partition("<svg")[2]

@@ -13,6 +13,7 @@ Axes: latents b c f h w, tokens b f n d (n of a frame), heads b k l d, text b l 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -100,12 +101,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return torch.matmul(torch.softmax(scores, dim=-1).to(v.dtype), v)
 
 
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""What computes attention, as `attend` does; another one may be given to a layer from outside."""
+
+
 class Attention(nn.Module):
     """Self- or cross-attention; queries and keys are normalised over the full width, before heads split."""
 
+    attend: Attend
+
     def __init__(self, dim: int, heads: int, eps: float) -> None:
         super().__init__()
-        self.heads, self.eps = heads, eps
+        self.heads, self.eps, self.attend = heads, eps, attend
         self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=eps), nn.RMSNorm(dim, eps=eps)
@@ -124,7 +131,7 @@ class Attention(nn.Module):
         if rotation is not None:
             q, k = rotate(q, rotation, v.dtype), rotate(k, rotation, v.dtype)
         q, k = (rearrange(y.to(v.dtype), "b l k d -> b k l d") for y in (q, k))
-        out: Tensor = self.to_out[0](rearrange(attend(q, k, v, mask), "b k l d -> b l (k d)"))
+        out: Tensor = self.to_out[0](rearrange(self.attend(q, k, v, mask), "b k l d -> b l (k d)"))
         return out
 
 

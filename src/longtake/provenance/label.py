@@ -88,13 +88,37 @@ def burn(frame: Frame, seconds: float) -> Frame:
 
 def match(frame: Frame) -> float:
     """How well the label is seen in the best corner of a picture [h w 3] or [h w], -1..1 (normalised correlation)."""
+    return _find(frame)[0]
+
+
+def lift(frame: Frame) -> Frame:
+    """The frame as it may have been under a label, for a model that goes on from it: its film is labelled anew.
+
+    Letters and outline are filled from what surrounds them; a frame without a label comes back as it is.
+    """
+    score, (x0, y0, x1, y1) = _find(frame)
+    if score < MATCH:
+        return frame
+    height, width = frame.shape[:2]
+    known = np.ones((height, width), bool)
+    # two pixels more on every side: a codec smears the outline
+    covered = np.pad(glyphs(width, height)[1] > 0.02, 2)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            shifted = np.roll(covered, (dy, dx), (0, 1))[2:-2, 2:-2]
+            known[y0:y1, x0:x1] &= ~shifted[: y1 - y0, : x1 - x0]
+    return _fill(frame, known)
+
+
+def _find(frame: Frame) -> tuple[float, Box]:
+    """The best correlation of the label with a corner of the frame, and where."""
     height, width = frame.shape[:2]
     grey = frame.astype(np.float32)
     grey = grey.mean(2) if grey.ndim == 3 else grey
     letters, alpha = glyphs(width, height)
     inside = alpha > 0.5
     template = letters[inside] - letters[inside].mean()
-    best = -1.0
+    best, place = -1.0, (0, 0, 0, 0)
     for x0, y0, x1, y1 in corners(width, height):
         for dy in (-1, 0, 1):
             for dx in (-1, 0, 1):
@@ -104,5 +128,27 @@ def match(frame: Frame) -> float:
                     continue
                 seen = patch[inside] - patch[inside].mean()
                 scale = float(np.linalg.norm(seen) * np.linalg.norm(template))
-                best = max(best, float(seen @ template) / scale if scale > 0 else -1.0)
-    return best
+                score = float(seen @ template) / scale if scale > 0 else -1.0
+                if score > best:
+                    best, place = score, (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+    return best, place
+
+
+def _fill(frame: Frame, known: np.ndarray[Any, np.dtype[np.bool_]]) -> Frame:
+    """Unknown pixels from known ones around them: means at ever coarser scales, put back (push-pull).
+
+    Gortler et al., The Lumigraph, 1996, section 3.4.
+    """
+    if known.all() or not known.any():
+        return frame
+    height, width = known.shape
+    pad = ((0, height % 2), (0, width % 2))
+    weight = np.pad(known.astype(np.float32), pad)[..., None]
+    value = np.pad(frame.astype(np.float32), (*pad, (0, 0))) * weight
+    total = weight.reshape(weight.shape[0] // 2, 2, -1, 2, 1).sum((1, 3))
+    mean = value.reshape(*total.shape[:1], 2, total.shape[1], 2, 3).sum((1, 3)) / np.maximum(total, 1e-6)
+    coarse = _fill(mean, total[..., 0] > 0) if max(height, width) > 2 else mean
+    smooth = Image.fromarray(np.clip(coarse + 0.5, 0, 255).astype(np.uint8))
+    finer = np.asarray(smooth.resize((weight.shape[1], weight.shape[0]), Image.Resampling.BILINEAR))
+    filled = np.where(known[..., None], frame, finer[:height, :width])
+    return filled.astype(frame.dtype)

@@ -19,19 +19,25 @@ from longtake.video import Frame
 
 
 class Marks:
-    """The marks for the file that `request` makes with these weights; `caption` is what the model was told."""
+    """The marks for the file that `request` makes with these weights; `caption` is what the model was told.
 
-    def __init__(self, request: Request, weights: str, caption: str) -> None:
+    `size` is (width, height) where the file is not of the request's.
+    """
+
+    def __init__(
+        self, request: Request, weights: str, caption: str, size: tuple[int, int] | None = None
+    ) -> None:
+        width, height = size or (request.width, request.height)
         ring = load_ring()
         self._request = request
         ident = payload.mark_id(aigc.produce_id(request, weights))
         self._marker: Marker | None = None
         if not request.watermark:
             self._said = "none: left out on request, for training footage"
-        elif not markable(request.width, request.height):
+        elif not markable(width, height):
             self._said = f"none: the shorter side has fewer than {SMALLEST} pixels"
         else:
-            self._marker = Marker(request.width, request.height, ident, ring.current)
+            self._marker = Marker(width, height, ident, ring.current)
             self._said = f"{ident:010x}"
         self._key = ring.current.fingerprint
         self.tags = aigc.tags(request, weights, caption, {"pixel_mark": self._said, "key": self._key})
@@ -71,3 +77,20 @@ class Marks:
                 f"the {' and the '.join(missing)} cannot be read back from the file, so it was not kept; "
                 "try a larger --size or report this with the seed"
             )
+
+
+def pixel_marker(produce_id: str, width: int, height: int) -> Marker | None:
+    """The pixel mark alone, for a film that is marked in parts; None where it is too small for one."""
+    if not markable(width, height):
+        return None
+    return Marker(width, height, payload.mark_id(produce_id), load_ring().current)
+
+
+def sign_in_place(path: Path, title: str, mark: str, notes: dict[str, Any]) -> None:
+    """Put a manifest into the file. Raises OutputError or KeyFileError; the file is then as it was."""
+    signed = path.with_name(f".signed{path.name}")
+    try:
+        signature.sign(path, signed, title, mark, notes)
+        signed.replace(path)
+    finally:
+        signed.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`longtake train data|text|vae|encode|dit`: the plans of this package as commands.
+"""`longtake train data|text|vae|encode|dit|...`: the plans of this package as commands.
 
 Thin, and torch is imported on use.
 Every command goes on where an earlier sitting stopped, because its folder holds the state.
@@ -172,6 +172,107 @@ def dit_command(
         mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
     )  # fmt: skip
     _finish(train_dit(plan, _budget(minutes, steps)))
+
+
+@app.command("grader")
+def grader_command(
+    data: Annotated[Path, typer.Option(help="Folder of rendered films.")],
+    out: Out,
+    vocabulary: Vocabulary = "pocket",
+    atlas: Annotated[
+        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
+    ] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Sizes = None,
+    batch: Annotated[int, typer.Option(help="Clips a step.")] = 4,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train the grader that `longtake eval pocket` reads pictures with."""
+    from longtake.train.grader import GraderPlan, train_grader
+
+    _threads(threads)
+    plan = GraderPlan(
+        data, out, sizes=parse_sizes(size), vocabulary=vocabulary, atlas=atlas, batch=batch, device=device,
+        seed=seed,
+    )  # fmt: skip
+    _finish(train_grader(plan, _budget(minutes, steps)))
+
+
+@app.command("pocket")
+def pocket_command(
+    out: Out,
+    minutes: Annotated[
+        float, typer.Option(help="Wall-clock budget of the whole run, all sittings together.")
+    ],
+    preset: Preset = "pocket",
+    vocabulary: Vocabulary = "pocket",
+    size: Sizes = None,
+    atlas: Annotated[
+        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Clips in a batch of the transformer.")] = 16,
+    workers: Annotated[int, typer.Option(help="Processes that render, of one thread each.")] = 2,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+    compile: Compile = True,
+) -> None:
+    """Everything in one run: render, train autoencoder, text, transformer and grader, write the model."""
+    from longtake.train.pocket import Interrupted, PocketPlan, train_pocket
+
+    _threads(threads)
+    plan = PocketPlan(
+        out, minutes, preset=preset, vocabulary=vocabulary, sizes=parse_sizes(size), atlas=atlas, batch=batch,
+        workers=workers, device=device, seed=seed, compile=compile,
+    )  # fmt: skip
+    try:
+        typer.echo(str(train_pocket(plan)))
+    except Interrupted as part:
+        typer.echo(f"stopped and saved in {part}; the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command("upscale")
+def upscale_command(
+    out: Out,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas file; large tiles teach most.")] = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 150,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train the upscaler that brings native frames to the asked size."""
+    from longtake.train.upscale import UpscalePlan, train_upscale
+
+    _threads(threads)
+    plan = UpscalePlan(out, atlas, scenes, device=device, seed=seed)
+    _finish(train_upscale(plan, _budget(minutes, steps)))
+
+
+@app.command("interpolate")
+def interpolate_command(
+    out: Out,
+    atlas: Annotated[
+        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 300,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train the network that makes the frames between two frames."""
+    from longtake.train.interpolate import InterpolatePlan, train_interpolate
+
+    _threads(threads)
+    plan = InterpolatePlan(out, atlas, scenes, device=device, seed=seed)
+    _finish(train_interpolate(plan, _budget(minutes, steps)))
 
 
 def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from longtake.adapt.compiled import compile_blocks
 from longtake.diffusion import flow
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
@@ -161,8 +162,8 @@ class _Forward:
     ) -> None:
         self.plan, self.nets, self.mix, self.randomness, self.device = plan, nets, mix, randomness, device
         if plan.compile and can_compile(device):
-            compile_blocks(nets.dit)
-            compile_blocks(nets.text)
+            compile_blocks(nets.dit.blocks)
+            compile_blocks(nets.text.blocks)
 
     def __call__(self, share: float) -> StepResult:
         batch = self.mix.draw(share)
@@ -201,13 +202,6 @@ class _Forward:
         return self._estimate(flow.add_noise(x, noise, sigma), sigma, text, positions)
 
 
-def compile_blocks(network: DiT | TextEncoder) -> None:
-    """Compile the repeated block once a shape, not the whole network: as fast, for a tenth of the wait."""
-    torch._dynamo.config.recompile_limit = 32  # images, clips and slotted clips of every size
-    for block in network.blocks:
-        block.compile(dynamic=False)
-
-
 @torch.no_grad()
 def validate(nets: _Networks, held: Sequence[Clips], plan: DitPlan, device: torch.device) -> dict[str, float]:
     """Squared error of x0 on held-out clips and stills: fixed noise levels, fixed noise, fixed captions."""
@@ -244,7 +238,14 @@ def _networks(plan: DitPlan, device: torch.device) -> _Networks:
     """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
     vae = weights.load(plan.vae, device)
     language = weights.load(plan.init or plan.text, device)
-    config = replace(preset(plan.preset), vae=vae.config.vae, text=language.config.text)
+    wanted, z = preset(plan.preset), vae.config.vae.z
+    # any size of transformer on any autoencoder's latents
+    config = replace(
+        wanted,
+        dit=replace(wanted.dit, in_channels=z, out_channels=z, text_dim=language.config.text.dim),
+        vae=vae.config.vae,
+        text=language.config.text,
+    )
     if plan.init is None:
         dit = DiT(config.dit).to(device)
     elif language.config.dit == config.dit:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from longtake.evaluate.grader import GLOBAL, MOTION, Grader, Seen, Words, save
 from longtake.model.device import autocast
+from longtake.model.presets import PRESETS as MODELS
 from longtake.train.data import Order, character_boxes, shards
 from longtake.train.loop import (
     STATE_FILE,
@@ -53,7 +54,8 @@ class GraderPlan:
 
     data: Path
     out: Path
-    sizes: tuple[tuple[int, int], ...] = ((320, 192), (256, 256), (192, 320))
+    sizes: tuple[tuple[int, int], ...] | None = None
+    """Output sizes of the films, (width, height); all native sizes of the pocket model by default."""
     vocabulary: str = "pocket"
     atlas: Path | None = None
     batch: int = 4
@@ -99,7 +101,7 @@ class Films:
         self.words = words
         self.atlas = Atlas.load(plan.atlas, codes(PRESETS[plan.vocabulary]))
         self._items: list[list[tuple[Any, int, Scene]]] = []
-        for size in plan.sizes:
+        for size in plan.sizes or MODELS["pocket"].sizes:
             items = []
             for path in shards(plan.data, "films", size, split):
                 file = safe_open(path, "pt")

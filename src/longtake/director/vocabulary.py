@@ -78,21 +78,21 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
     language = language_of(prompt)
     if not vocabulary:
         return Understanding(prompt, language)
-    hits = _hits(prompt, language)
+    found = hits(prompt, language)
     caption = prompt
     substitutions: list[tuple[str, str]] = []
-    for start, end, slot, key in sorted(hits, reverse=True):
+    for start, end, slot, key in sorted(found, reverse=True):
         used = _replacement(slot, key, vocabulary, language)
         if used is not None:
             said = prompt[start:end]
             caption = _put(caption, start, end, used, language)
             substitutions.insert(0, (said, used))
     hint = ""
-    if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in hits):
+    if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in found):
         hint = (
             f"the prompt names no thing known here; try {', '.join(subject_names(vocabulary, language)[:8])}"
         )
-    unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in hits])
+    unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in found])
     result = Understanding(caption, language, tuple(substitutions), tuple(unknown), hint)
     if strict and result.notes:
         raise RequestError("; ".join(result.notes))
@@ -122,7 +122,7 @@ def _phrases(language: str) -> tuple[tuple[str, str, str], ...]:
                 found += [(phrase.lower(), slot, key) for phrase in entry.get(name, ())]
             if slot == "places":
                 found += [(_bare(p), slot, key) for p in entry[f"{language}_noun"]]
-    for thing in concepts().values():
+    for thing in sorted(concepts().values(), key=_poses_last):
         names = [*thing.en, thing.en_plural] if language == "en" else list(thing.zh)
         if thing.subject:
             own = thing.subject
@@ -133,11 +133,16 @@ def _phrases(language: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(sorted(ranked, key=lambda entry: -len(entry[0])))
 
 
+def _poses_last(thing: Concept) -> int:
+    """A bare "woman" is the one who walks, not the fencer."""
+    return {"": 0, "walking": 1, "standing": 2}.get(thing.action.get("en", ""), 3)
+
+
 def _bare(phrase: str) -> str:
     return re.sub(r"^(a|an|the) ", "", phrase.lower())
 
 
-def _hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
+def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
     """(start, end, slot, key) of what the prompt names; the longest phrase at a place wins."""
     low = prompt.lower()
     taken = [False] * len(low)

@@ -1,16 +1,14 @@
-"""Native frames -> frames of the asked size and rate: scaled to cover, cropped exactly, never stretched.
-
-Streaming: one group of frames at a time. A rate above the model's is reached by showing each frame again;
-frames are not interpolated.
-"""
+"""Native frames -> the asked size: enlarged by the network, scaled to cover, cropped exactly, never stretched."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.finish import upscale
 from longtake.video import Frame
 
 
@@ -25,9 +23,17 @@ def fit(frames: Tensor, width: int, height: int) -> Tensor:
     return frames[..., top : top + height, left : left + width]
 
 
-def finish(decoded: Tensor, width: int, height: int, repeats: int) -> list[Frame]:
-    """Decoded frames [1 3 t h w] in [-1, 1] -> uint8 [height width 3], each `repeats` times."""
-    frames = rearrange(decoded.float().clamp(-1, 1), "1 c t h w -> t c h w")
-    pixels = (fit(frames, width, height).clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+def enlarge(frames: Tensor, width: int, height: int) -> Tensor:
+    """`fit`, through the upscaler where the frames [t 3 h w] in [-1, 1] are too small."""
+    rows, columns = frames.shape[-2:]
+    scale = max(width / columns, height / rows)
+    if scale > 1:
+        frames = upscale.upscale(frames, 2 if scale <= 2 else 4)
+    return fit(frames, width, height)
+
+
+def to_bytes(frames: Tensor) -> list[Frame]:
+    """[t 3 h w] in [-1, 1] -> uint8 arrays [h w 3]."""
+    pixels = (frames.clamp(-1, 1) * 127.5 + 127.5).round_().to(torch.uint8)
     arrays = rearrange(pixels, "t c h w -> t h w c").contiguous().numpy()
-    return [frame for frame in arrays for _ in range(repeats)]
+    return [np.ascontiguousarray(frame) for frame in arrays]

@@ -1,0 +1,79 @@
+"""Pictures, and films made from the user's own clips: one run of latents, given ones included, as finished frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from longtake.diffusion import film
+from longtake.diffusion.film import Event as LatentEvent
+from longtake.diffusion.film import Take
+from longtake.diffusion.sample import predictor
+from longtake.finish.finisher import Finisher
+from longtake.footage import decode, encode_video, native_size
+from longtake.request import Progress, Request
+from longtake.video import Frame
+
+if TYPE_CHECKING:
+    from longtake.model.checkpoint import Models
+
+
+def produce(
+    request: Request, caption: str, models: Models, is_picture: bool
+) -> Iterator[Progress | list[Frame]]:
+    """Progress of the sampler, and finished frames as soon as their latents are final."""
+    native = models.config.fps
+    finisher = Finisher((request.width, request.height), native if is_picture else request.fps, native)
+    memory = None
+    for event in _latents(request, caption, models, is_picture):
+        if isinstance(event, film.Progress):
+            yield Progress(stage="denoise", fraction=0.9 * event.fraction)
+            continue
+        for latent in event.latents.split(1, 2):
+            decoded, memory = decode(latent, memory, models)
+            yield finisher.push(decoded)
+    yield finisher.flush()
+
+
+def _latents(request: Request, caption: str, models: Models, is_picture: bool) -> Iterator[LatentEvent]:
+    """All latents in the order in which they are shown."""
+    take = _take(request, caption, models)
+    size = native_size(request.width, request.height, models)
+    if is_picture:
+        rows, columns = models.config.grid(*size)
+        yield from film.text_to_picture(take, (1, models.config.vae.z, rows, columns))
+        return
+    assert request.video is not None
+    clip = encode_video(request.video, models, size)
+    count = max(1, math.ceil(round(request.seconds * models.config.fps, 6) / models.config.vae.group))
+    match request.task:
+        case "extend" if request.backward:
+            yield from film.extend(take, clip, count, backward=True)
+            yield film.Chunk(clip)
+        case "extend":
+            yield film.Chunk(clip)
+            yield from film.extend(take, clip, count)
+        case "edit":
+            yield from film.edit(take, clip, request.strength)
+        case "loop":
+            yield film.Chunk(clip)
+            yield from film.loop(take, clip)
+        case "blend":
+            assert request.video_b is not None
+            other = encode_video(request.video_b, models, size)
+            yield film.Chunk(clip)
+            yield from film.connect(take, clip, other)
+            yield film.Chunk(other)
+
+
+def _take(request: Request, caption: str, models: Models) -> Take:
+    tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
+    return Take(
+        predictor(models, tokens, negative, request.guidance),
+        torch.Generator().manual_seed(request.seed),
+        steps=request.steps,
+        window=models.config.window,
+    )

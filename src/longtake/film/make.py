@@ -1,0 +1,229 @@
+"""The latents of every shot of a board, each made once: taken from the shelf, or sampled and put there.
+
+The key of a shot holds all that decides it - words, seed, weights, sampling, and the keys of the shots it starts
+from - so that an interrupted film finds what it has, and a changed board finds what did not change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from longtake.diffusion import shot as shots
+from longtake.diffusion.film import Chunk, Take
+from longtake.diffusion.sample import predictor
+from longtake.errors import MediaError
+from longtake.film.plan import MOST_REMEMBERED, ShotPlan
+from longtake.film.shelf import Finished, Shelf
+from longtake.footage import encode_picture
+from longtake.model.device import autocast_dtype
+
+if TYPE_CHECKING:
+    from longtake.model.checkpoint import Models
+
+KEEP, SINK = 6, 2
+"""A take goes on from its 6 last and 2 first latents; those from its beginning hold its colours for a minute."""
+_LAYOUT = 1
+"""Of the keys: raise it when the same request would give other latents."""
+_SAMPLED = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How shots are sampled, the same for the whole film."""
+
+    size: tuple[int, int]
+    """Native width and height."""
+    steps: int
+    guidance: float
+    negative: str
+    image: Path | None = None
+    """The picture the film begins with."""
+    memory: bool = True
+    """Shots remember who and where from the shots before."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """This share of a shot is made."""
+
+    index: int
+    share: float
+
+
+class Studio:
+    """Makes the shots of one film. A shot is asked for by its index; what it starts from is made before it."""
+
+    def __init__(
+        self,
+        models: Models,
+        plans: Sequence[ShotPlan],
+        captions: Sequence[str],
+        references: Sequence[Sequence[Path]],
+        settings: Settings,
+        shelf: Shelf | None,
+    ) -> None:
+        """`captions`: what the model is told, one a shot. `references`: pictures of each shot's characters."""
+        self._models, self._plans, self._settings, self._shelf = models, plans, settings, shelf
+        self._captions, self._references = captions, references
+        self._decided = _fingerprint(models)
+        self._kept: dict[str, Finished] = {}  # where there is no shelf
+        self._keys: dict[tuple[int, bool], str] = {}
+        self._negative = models.tokenizer([settings.negative])
+        rows, columns = models.config.grid(*settings.size)
+        self._frame = (1, models.config.vae.z, rows, columns)
+
+    def is_finished(self, index: int) -> bool:
+        """Nothing is left to be made of this shot."""
+        return self._key(index) in (self._kept if self._shelf is None else self._shelf)
+
+    def finished(self, index: int, first: bool = False) -> Generator[Made, None, Finished]:
+        """The shot of this index, or its first version, made if need be. Yields how far it is."""
+        first = first or not self._plans[index].is_retake
+        key = self._key(index, first)
+        found = self._kept.get(key) if self._shelf is None else self._shelf.get(key)
+        if found is not None:
+            return found
+        shot = yield from self._make(index, first)
+        if self._shelf is None:
+            self._kept[key] = shot
+        else:
+            self._shelf.put(key, shot)
+        return shot
+
+    def fetch(self, index: int) -> Finished:
+        """The same at once, without reporting."""
+        steps = self.finished(index)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                shot: Finished = end.value
+                return shot
+
+    def _make(self, index: int, first: bool) -> Generator[Made, None, Finished]:
+        plan = self._plans[index]
+        past = None if plan.past is None else (yield from self._take(plan.past))[:, :, : plan.held]
+        future = (
+            None if first or plan.future is None else (yield from self.finished(plan.future, True)).latents
+        )
+        count = plan.latents if future is None else self._until_future(plan)
+        around = shots.Surroundings(
+            past=past,
+            future=future,
+            still=self._picture(self._settings.image) if index == 0 and self._settings.image else None,
+            echo=None
+            if plan.echo is None
+            else (yield from self.finished(plan.echo, True)).latents[:, :, -1:],
+        )
+        take = self._sampling(index, first, (yield from self._memory(index)))
+        latents = [] if past is None or not plan.shared else [past[:, :, -1:]]
+        if count:
+            for event in shots.make(take, self._frame, count, around):
+                if isinstance(event, Chunk):
+                    latents.append(event.latents)
+                else:
+                    yield Made(index, event.fraction)
+        if future is not None:  # what follows it is known: the rest of it is that
+            latents.append(future[:, :, : plan.latents - count])
+        lead = None if past is None else past[:, :, : past.shape[2] - plan.shared][:, :, -1:]
+        return Finished(torch.cat(latents, 2), lead)
+
+    def _take(self, index: int) -> Generator[Made, None, Tensor]:
+        """All latents of a take from its first shot to the end of this one, every shot in its first version."""
+        plan = self._plans[index]
+        own = (yield from self.finished(index, first=True)).latents[:, :, int(plan.shared) :]
+        if plan.past is None:
+            return own
+        before = yield from self._take(plan.past)
+        return torch.cat([before[:, :, : plan.held], own], 2)
+
+    def _until_future(self, plan: ShotPlan) -> int:
+        """Latents to be made before the first one of the shot that carries this one on."""
+        assert plan.future is not None
+        following = self._plans[plan.future]
+        return following.held - following.shared - plan.held
+
+    def _memory(self, index: int) -> Generator[Made, None, Tensor | None]:
+        """Pictures of its characters, and the middle latent of each shot that it remembers."""
+        remembered = [self._picture(path) for path in self._references[index]]
+        for other in self._remembers(index):
+            latents = (yield from self.finished(other, first=True)).latents
+            remembered.append(latents[:, :, latents.shape[2] // 2][:, :, None])
+        return torch.cat(remembered[:MOST_REMEMBERED], 2) if remembered else None
+
+    def _remembers(self, index: int) -> tuple[int, ...]:
+        return self._plans[index].remembers if self._settings.memory else ()
+
+    def _sampling(self, index: int, first: bool, memory: Tensor | None) -> Take:
+        settings, plan = self._settings, self._plans[index]
+        tokens = self._models.tokenizer([self._captions[index]])
+        seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
+        return Take(
+            predictor(self._models, tokens, self._negative, settings.guidance),
+            torch.Generator().manual_seed(seed),
+            steps=settings.steps,
+            window=self._models.config.window,
+            keep=KEEP,
+            sink=SINK,
+            memory=memory,
+        )
+
+    def _picture(self, path: Path) -> Tensor:
+        return encode_picture(path, self._models, self._settings.size)
+
+    def _key(self, index: int, first: bool = False) -> str:
+        """Digest of all that decides a version of a shot."""
+        plan, settings = self._plans[index], self._settings
+        first = first or not plan.is_retake
+        if (index, first) in self._keys:
+            return self._keys[index, first]
+
+        def of(other: int | None) -> str | None:
+            return None if other is None else self._key(other, first=True)
+
+        decides: dict[str, Any] = {
+            "layout": _LAYOUT,
+            "models": self._decided,
+            "size": settings.size,
+            "sampling": [settings.steps, settings.guidance, settings.negative],
+            "caption": self._captions[index],
+            "seed": plan.seed if first else plan.shot.seed,
+            "latents": [plan.held, plan.latents, plan.skip],
+            "past": of(plan.past),
+            "future": None if first else of(plan.future),
+            "echo": of(plan.echo),
+            "remembers": [of(other) for other in self._remembers(index)],
+            "references": [_digest_of(path) for path in self._references[index]],
+            "image": _digest_of(settings.image) if index == 0 and settings.image else None,
+        }
+        key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
+        self._keys[index, first] = key
+        return key
+
+
+def _fingerprint(models: Models) -> str:
+    """Digest of the architecture, of values from every tensor, and of the arithmetic they run in."""
+    digest = hashlib.sha256(json.dumps(models.config.as_dict(), sort_keys=True).encode())
+    for part in (models.dit, models.vae, models.text):
+        for name, tensor in part.state_dict().items():
+            values = tensor.flatten()[:: max(1, tensor.numel() // _SAMPLED)]
+            digest.update(name.encode() + values.float().cpu().numpy().tobytes())
+    device = next(models.dit.parameters()).device
+    digest.update(f"{device.type} {autocast_dtype(device)} {torch.__version__}".encode())
+    return digest.hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    """Digest of a picture's file. Raises MediaError when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise MediaError(f"cannot read {path}: {error.strerror or error}; check the path") from error

@@ -1,0 +1,62 @@
+"""From a script to frames: every shot is made or found, then the film is shown from its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from longtake.film.make import Settings, Studio
+from longtake.film.plan import Rates, plan
+from longtake.film.script import Script
+from longtake.film.shelf import Shelf
+from longtake.film.show import show
+from longtake.finish.finisher import Finisher
+from longtake.footage import native_size
+from longtake.request import Progress, Request
+from longtake.video import Frame
+
+if TYPE_CHECKING:
+    from longtake.model.checkpoint import Models
+
+MAKING = 0.6
+"""Share of the work that is sampling; the rest is decoding, finishing and writing."""
+
+
+def produce(
+    request: Request, script: Script, models: Models, shelf: Shelf | None
+) -> Iterator[Progress | list[Frame]]:
+    """Progress, and the film's frames in order, a few at a time. Shots that are done stay on the shelf."""
+    board = script.board
+    plans = plan(board, Rates(board.fps, models.config.fps, models.config.vae.group))
+    references = [
+        [path for cast in shot.characters for path in board.character(cast.id).references]
+        for shot in board.shots
+    ]
+    settings = Settings(
+        size=native_size(request.width, request.height, models),
+        steps=request.steps,
+        guidance=request.guidance,
+        negative=", ".join(filter(None, (request.negative, board.style.negative))),
+        image=request.image,
+    )
+    studio = Studio(models, plans, script.captions, references, settings, shelf)
+    there = sum(studio.is_finished(shot.index) for shot in plans)
+    if there and len(plans) > 1:
+        yield Progress(stage="denoise", message=f"{there} of {len(plans)} shots are finished already")
+
+    share = [0.0] * len(plans)
+    total = sum(shot.latents for shot in plans)
+    for shot in plans:
+        for made in studio.finished(shot.index):
+            share[made.index] = max(share[made.index], made.share)
+            done = sum(of * each.latents for of, each in zip(share, plans, strict=True))
+            yield Progress(stage="denoise", fraction=MAKING * done / total, shot=made.index)
+        share[shot.index] = 1.0
+
+    wanted = board.spans()[-1][1]
+    size, native = (request.width, request.height), models.config.fps
+    frames = show(board, plans, studio.fetch, lambda: Finisher(size, board.fps, native), models)
+    for shown, (index, frame) in enumerate(frames, start=1):
+        yield [frame]
+        if shown % board.fps == 0:
+            yield Progress(stage="finish", fraction=MAKING + (0.97 - MAKING) * shown / wanted, shot=index)

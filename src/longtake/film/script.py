@@ -1,0 +1,75 @@
+"""What is filmed, and what the model is told: the board of a request, a caption for each shot, and the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtake.director import Direction, compile, propose, understand
+from longtake.errors import RequestError
+from longtake.provenance.verify import verify
+from longtake.request import Request
+from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
+from longtake.video import FILMS
+
+
+@dataclass(frozen=True)
+class Script:
+    """A film ready to be made."""
+
+    board: Storyboard
+    captions: tuple[str, ...]
+    """What the model is told, one a shot."""
+    notes: tuple[str, ...]
+    """One line each, for the user."""
+
+    @property
+    def caption(self) -> str:
+        """All captions in one line."""
+        return " | ".join(dict.fromkeys(self.captions))
+
+
+def read_board(path: Path) -> Storyboard:
+    """The storyboard in a JSON file, or the one that a film was made from. Raises RequestError, MediaError."""
+    if path.suffix.lower() not in FILMS:
+        return load_storyboard(path)
+    record = verify(path).record or {}
+    board = record.get("request", {}).get("storyboard")
+    if board is None:
+        raise RequestError(f"{path} does not say which storyboard it was made from; give the board's .json")
+    return beside(build_storyboard(board), path)
+
+
+def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
+    """The storyboard of a request, or one made from its prompt, in words the model knows. Raises RequestError."""
+    direction = Direction(request.storyboard) if request.storyboard else _direct(request, vocabulary)
+    board = direction.board
+    understood = [understand(compile(board, shot), vocabulary) for shot in board.shots]
+    notes = [*direction.notes, *(note for each in understood for note in each.notes)]
+    return Script(board, tuple(each.caption for each in understood), tuple(dict.fromkeys(notes)))
+
+
+def _direct(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Direction:
+    """A prompt as a board, as long as asked for, or else as long as a script in several shots says."""
+    if not request.prompt:  # only a picture to begin with
+        shot = Shot(id="s1", duration=request.seconds)
+        return Direction(Storyboard(size=request.size, fps=request.fps, seed=request.seed, shots=(shot,)))
+
+    def propose_for(seconds: float | None) -> Direction:
+        return propose(
+            request.prompt,
+            seconds=seconds,
+            size=request.size,
+            fps=request.fps,
+            seed=request.seed,
+            one_take=request.one_take,
+            vocabulary=vocabulary,
+            director=request.director,
+        )
+
+    if "seconds" not in request.model_fields_set:
+        direction = propose_for(None)
+        if len(direction.board.shots) > 1:
+            return direction
+    return propose_for(request.seconds)

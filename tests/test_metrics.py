@@ -1,0 +1,134 @@
+"""The questions are answered from readings alone, physics is recovered from tracks, held-out means held out."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.evaluate import metrics
+from longtake.evaluate.grader import Grader, Words, load, save, track
+from longtake.evaluate.metrics import Reading, read
+from longtake.evaluate.pocket import held_out_scenes
+from longtake.world.captions import full_caption
+from longtake.world.concepts import grammar
+from longtake.world.sampler import PRESETS, is_held_out, sample_scene
+from longtake.world.scene import Actor, Scene
+
+DOG, CAT = "1f415", "1f408"
+WORDS = Words(
+    (DOG, CAT), ("beach", "meadow"), ("noon", "night"), ("clear",), ("full",), ("walk",), ("left", "right"),
+    ("static",),
+)  # fmt: skip
+
+
+def reading(certainty: dict[str, float], x: dict[str, float] | None = None, **words: str) -> Reading:
+    said = {"place": "beach", "time": "noon", "weather": "clear", "shot": "full", "camera": "static"}
+    said |= {"action": "walk", "direction": "left"} | words
+    tracks = {
+        code: np.tile(np.array([(x or {}).get(code, 0.5), 0.5, 0.2, 0.3, sure]), (8, 1))
+        for code, sure in certainty.items()
+    }
+    return Reading(said, certainty, tracks)
+
+
+def test_a_subject_counts_only_when_it_is_the_likeliest_and_seen() -> None:
+    scene = Scene((Actor(DOG),), "beach")
+    assert metrics.subject(scene, reading({DOG: 0.8, CAT: 0.1})) is True
+    assert metrics.subject(scene, reading({DOG: 0.4, CAT: 0.6})) is False
+    assert metrics.subject(scene, reading({DOG: 0.2, CAT: 0.1})) is False
+    assert metrics.subject(Scene((Actor("1f680"),), "beach"), reading({DOG: 0.8, CAT: 0.1})) is None
+    assert metrics.alone(scene, reading({DOG: 0.8, CAT: 0.6})) is False
+
+
+def test_words_are_compared_and_unasked_ones_left_out() -> None:
+    scene = Scene((Actor(DOG, action="walk"),), "meadow", time="noon")
+    table = metrics.score([scene], [reading({DOG: 0.9, CAT: 0.0})])
+    assert table["place"] == (0.0, 1) and table["time"] == (1.0, 1) and table["action"] == (1.0, 1)
+    assert table["left/right"][1] == 0 and math.isnan(table["left/right"][0])
+
+
+def test_left_and_right_are_read_from_where_things_are() -> None:
+    both = {DOG: 0.9, CAT: 0.9}
+    scene = Scene((Actor(DOG), Actor(CAT)), "beach", relation="left_of")
+    assert metrics.left_right(scene, reading(both, {DOG: 0.2, CAT: 0.8})) is True
+    assert metrics.left_right(scene, reading(both, {DOG: 0.8, CAT: 0.2})) is False
+    assert metrics.left_right(scene, reading({DOG: 0.9, CAT: 0.1})) is False
+
+
+def test_direction_is_the_way_a_subject_goes_under_a_still_camera() -> None:
+    scene = Scene((Actor(DOG, direction="right"),), "beach")
+    found = reading({DOG: 0.9})
+    found.tracks[DOG][:, 0] = np.linspace(0.2, 0.7, 8)
+    assert metrics.moves_as_asked(scene, found) is True
+    found.tracks[DOG][:, 0] = np.linspace(0.7, 0.2, 8)
+    assert metrics.moves_as_asked(scene, found) is False
+    assert (
+        metrics.moves_as_asked(Scene((Actor(DOG, direction="right"),), "beach", camera="follow"), found)
+        is None
+    )
+
+
+def thrown(acceleration: float, fps: int = 12) -> np.ndarray:
+    """A thing of height 0.2 that falls from the top and then lies still; y grows downwards."""
+    t = np.arange(24) / fps
+    foot = np.minimum(0.2 + 0.5 * acceleration * 0.2 * t**2, 0.9)
+    return np.stack([np.full(24, 0.5), foot - 0.1, np.full(24, 0.2), np.full(24, 0.2), np.ones(24)], -1)
+
+
+def test_a_fall_gives_its_acceleration_in_heights_a_second_squared() -> None:
+    assert metrics.fall_rate(thrown(6.0), 12) == pytest.approx(6.0, rel=0.15)
+    assert metrics.fall_rate(thrown(0.0), 12) is None
+
+
+def test_a_rebound_is_the_share_of_the_height_that_comes_back() -> None:
+    down, up = np.linspace(0.2, 0.9, 8), np.linspace(0.9, 0.55, 5)[1:]
+    foot = np.concatenate([down, up, up[::-1], [0.9, 0.8, 0.85]])
+    path = np.stack([foot * 0 + 0.5, foot - 0.1, foot * 0 + 0.2, foot * 0 + 0.2, foot * 0 + 1], -1)
+    assert metrics.rebound(path) == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_grader_reads_any_clip_and_survives_its_file(tmp_path) -> None:
+    torch.manual_seed(0)
+    grader = Grader(WORDS, (16, 16, 16), 16).eval()
+    clip = torch.randint(0, 256, (20, 3, 48, 80), dtype=torch.uint8)
+    found = read(grader, clip)
+    assert set(found.certainty) == {DOG, CAT} and found.tracks[DOG].shape == (metrics.READ, 5)
+    assert found.words["place"] in WORDS.place
+    save(grader, tmp_path / "g.safetensors", {"subject": 0.5})
+    again = read(load(tmp_path / "g.safetensors"), clip)
+    assert again.certainty[DOG] == pytest.approx(found.certainty[DOG], abs=0.02)
+
+
+def test_the_track_follows_the_most_certain_subject() -> None:
+    maps = torch.full((1, 3, 2, 4, 6), -6.0)
+    for t in range(3):
+        maps[0, t, 1, 2, t + 1] = 4.0
+    sizes = torch.zeros(1, 3, 4, 4, 6)
+    sizes[:, :, 2:] = math.log(0.25)
+    path = track(maps, sizes)[0]
+    assert path[:, 0].tolist() == pytest.approx([1.5 / 6, 2.5 / 6, 3.5 / 6])
+    assert path[:, 1].tolist() == pytest.approx([2.5 / 4] * 3) and path[0, 2].item() == pytest.approx(0.25)
+
+
+def test_evaluation_asks_only_for_what_training_never_sees() -> None:
+    vocabulary = PRESETS["pocket"]
+    asked = held_out_scenes(vocabulary, 40, 48)
+    assert all(is_held_out(scene, vocabulary.held_out_every) for scene in asked)
+    rng = random.Random(0)
+    trained = [sample_scene(rng, vocabulary) for _ in range(400)]
+    assert not any(is_held_out(scene, vocabulary.held_out_every) for scene in trained)
+    assert held_out_scenes(vocabulary, 3, 48) == asked[:3]
+
+
+def test_full_captions_name_the_time_and_the_place() -> None:
+    for scene in held_out_scenes(PRESETS["pocket"], 20, 48):
+        text = full_caption(scene, "en").lower()
+        entry = grammar()["times"][scene.time]
+        times = [phrase for key, phrases in entry.items() if key.startswith("en") for phrase in phrases]
+        here = grammar()["places"][scene.place]
+        assert here["indoor"] or any(phrase.lower() in text for phrase in times), (text, times)
+        assert full_caption(scene, "en") == full_caption(scene, "en")
