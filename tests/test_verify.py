@@ -16,6 +16,7 @@ import longtake
 from longtake.errors import MediaError
 from longtake.provenance import signature
 from longtake.provenance.marking import Marks
+from longtake.provenance.verify import verify
 from longtake.request import Request
 from longtake.video import Writer, read_frames
 
@@ -36,12 +37,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.finish()
     marks.seal(path, "film")
     return path
-
-
-def found(path: Path, thorough: bool = True) -> dict[str, bool]:
-    from longtake.provenance.verify import verify
-
-    return {signal.name: signal.found for signal in verify(path, thorough).signals}
 
 
 def copy_packets(source: Path, target: Path) -> None:
@@ -129,7 +124,7 @@ def test_unusual_pictures_get_an_answer(tmp_path: Path, form: str) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         images[form].save(path, exif=exif if form == "turned" else None)
-    assert longtake.verify(path).verdict == "no marks found"
+    assert verify(path, thorough=False).verdict == "no marks found"
 
 
 def hostile(name: str, film: Path) -> bytes:
@@ -176,7 +171,7 @@ def test_hostile_files_get_a_line_or_a_verdict(film: Path, tmp_path: Path, name:
     path = tmp_path / "hostile.mp4"
     path.write_bytes(hostile(name, film))
     try:
-        report = longtake.verify(path)
+        report = verify(path, thorough=False)
     except MediaError as error:
         assert "\n" not in str(error) and len(str(error)) < 300
     else:

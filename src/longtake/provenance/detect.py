@@ -73,11 +73,11 @@ def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurr
             best = _best(_plain(held, ring))
             if best.ident is not None:
                 return best
-    if not held or min(held[0].shape) < _SMALLEST:
+    if not held or not ring.keys or min(held[0].shape) < _SMALLEST:
         return Reading(0.0)
-    best = max(_plain(held, ring), key=_rank)
+    best = _best(_plain(held, ring))
     if best.ident is None and thorough:
-        best = max([best, *_search(held, ring)], key=_rank)
+        best = _best([best, *_search(held, ring)])
     return best
 
 
