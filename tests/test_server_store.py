@@ -47,9 +47,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run: Any = {"user": user if os.getuid() == 0 else None, "cwd": folder, "capture_output": True}
     try:
         subprocess.run(
-            [binaries / "initdb", "-D", folder / "db", "-U", "postgres", "-A", "trust"], check=True, **run
+            [binaries / "initdb", "-D", folder / "db", "-U", "postgres", "-A", "trust", "-N"],
+            check=True,
+            **run,
         )
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         start = [binaries / "pg_ctl", "-D", folder / "db", "-o", options, "-w", "-l", folder / "log", "start"]
         subprocess.run(start, check=True, **run)
         yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
