@@ -55,7 +55,7 @@ def take_storyboard(order: office.Order, board: Any, form: forms.Form) -> None:
     from longtake.storyboard import build_storyboard
 
     try:
-        asked = {name: order.extra[name] for name in ("seed", "fps") if name in order.extra}
+        asked: dict[str, Any] = {name: order.extra[name] for name in ("seed", "fps") if name in form}
         asked |= {"size": form["size"]} if "size" in form else {}
         built = build_storyboard({**asked, **board} if isinstance(board, dict) else board)
     except LongtakeError as error:

@@ -149,7 +149,7 @@ class Worker:
                 return  # what is finished stays for the next attempt
         except LongtakeError as error:
             code = "disk_full" if "disk is full" in str(error) else "generation_failed"
-            self._settle(lambda c, e=str(error): queue.give_up(c, lease, code, _plain(e, folder)))  # type: ignore[misc]
+            self._settle(lambda c, e=str(error): queue.give_up(c, lease, code, _plain(e, folder)))
         except MemoryError:
             self._settle(
                 lambda c: queue.give_up(c, lease, "out_of_memory", "the film needs more memory than there is")
