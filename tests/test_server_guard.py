@@ -268,3 +268,12 @@ def test_a_trickle_is_cut_off(tmp_path: Path) -> None:
         assert b" 408 " in answer and b"request_timeout" in answer
     server.should_exit = True
     thread.join(20)
+
+
+def test_messages_hold_no_path_of_the_server() -> None:
+    from longtake.server.worker import _plain
+
+    said = "cannot read /opt/longtake/weights/a.safetensors: No such file: /data/work/video_1/given.png; see https://x.org/a"
+    assert _plain(said, Path("/data/work/video_1")) == (
+        "cannot read a.safetensors: No such file: given.png; see https://x.org/a"
+    )
