@@ -38,7 +38,7 @@ class Running:
             assert self.process.stderr is not None
             for line in self.process.stderr:
                 self.log.append(line)
-                if match := re.search(r"url=(\S+)/v1", line):
+                if match := re.search(r"(http://\S+)/v1", line):
                     self.url = match[1]
                     ready.set()
             ready.set()

@@ -113,3 +113,27 @@ def scaling_command(
     fit = run_scaling(plan)["fit"]
     typer.echo(f"L = {fit['floor']:.4f} + {fit['scale']:.4g} C^-{fit['exponent']:.4f}")
     typer.echo(str(out / "scaling.svg"))
+
+
+@app.command("server")
+def server_command(
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the report.")] = None,
+    rate: Annotated[float, typer.Option(help="Creates a second of the load test.", min=1)] = 200.0,
+    seconds: Annotated[float, typer.Option(help="Length of the load test; 0 leaves it out.", min=0)] = 60.0,
+    jobs: Annotated[int, typer.Option(help="Jobs of the chaos test; 0 leaves it out.", min=0)] = 2000,
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 4,
+    worker_kills: Annotated[int, typer.Option(help="Workers to kill.", min=0)] = 4,
+    server_kills: Annotated[int, typer.Option(help="Times to kill the server.", min=0)] = 10,
+    pretend: Annotated[float, typer.Option(help="Seconds a made-up film takes.", min=0.01)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Chooses what is killed when.")] = 0,
+) -> None:
+    """Press the server, then kill it and its workers at random, and count what was lost: it must be nothing."""
+    from longtake.evaluate.server import ServerPlan, evaluate_server, report
+
+    plan = ServerPlan(rate, seconds, jobs, workers, worker_kills, server_kills, pretend, seed)
+    outcome = evaluate_server(plan, load=seconds > 0, chaos=jobs > 0)
+    page = report(plan, outcome)
+    typer.echo(page)
+    if out is not None:
+        out.write_text(page, encoding="utf-8")
+    raise typer.Exit(0 if outcome.is_sound else 1)

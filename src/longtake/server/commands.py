@@ -64,9 +64,6 @@ def serve(
             "--allow-private", help="Let webhooks and image addresses lead into the private network."
         ),
     ] = False,
-    ray: Annotated[
-        str, typer.Option(help="Address of a Ray cluster that works instead of processes here.")
-    ] = "",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     pretend: Annotated[float | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -82,7 +79,7 @@ def serve(
         Config(
             data=(data or default_data()).absolute(), database=database, storage=storage, host=host, port=port,
             workers=workers, models=parse_models(model or []), keep_days=keep_days, lease_seconds=lease_seconds,
-            allow_private=allow_private, ray=ray, log_format=log_format, pretend=pretend, limits=limits,
+            allow_private=allow_private, log_format=log_format, pretend=pretend, limits=limits,
         )
     )  # fmt: skip
 

@@ -52,7 +52,6 @@ class Config:
     lease_seconds: float = 20.0
     allow_private: bool = False
     """Whether webhooks and image addresses may lead into the private network."""
-    ray: str = ""
     log_format: str = "text"
     pretend: float | None = None
     """Seconds a made-up model takes, for load tests; None for real films."""

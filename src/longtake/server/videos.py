@@ -55,7 +55,9 @@ def take_storyboard(order: office.Order, board: Any, form: forms.Form) -> None:
     from longtake.storyboard import build_storyboard
 
     try:
-        built = build_storyboard(board)
+        asked: dict[str, Any] = {name: order.extra[name] for name in ("seed", "fps") if name in form}
+        asked |= {"size": form["size"]} if "size" in form else {}
+        built = build_storyboard({**asked, **board} if isinstance(board, dict) else board)
     except LongtakeError as error:
         raise ApiError(400, str(error), "invalid_value", "storyboard") from None
     if any(person.references for person in built.characters):
@@ -63,6 +65,8 @@ def take_storyboard(order: office.Order, board: Any, form: forms.Form) -> None:
             400, "reference pictures come as characters, not as paths", "invalid_value", "storyboard"
         )
     order.extra["storyboard"] = built.model_dump(mode="json")
+    if "seed" not in form:
+        order.extra["seed"] = built.seed
     order.seconds = order.shown_seconds = built.seconds
     order.size = built.size
 

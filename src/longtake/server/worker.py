@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,6 +36,7 @@ from longtake.server.store import open_database, read, write
 from longtake.server.variants import make_variants
 
 log = logging.getLogger("longtake.server.worker")
+_PATH = re.compile(r"(?<![\w/:.])/(?:[^\s/:;,]+/)+([^\s/:;,]+)")
 _BEAT, _GRACE, _IDLE = 0.5, 1.0, 0.15
 
 
@@ -149,7 +151,7 @@ class Worker:
                 return  # what is finished stays for the next attempt
         except LongtakeError as error:
             code = "disk_full" if "disk is full" in str(error) else "generation_failed"
-            self._settle(lambda c, e=str(error): queue.give_up(c, lease, code, _plain(e, folder)))  # type: ignore[misc]
+            self._settle(lambda c, e=str(error): queue.give_up(c, lease, code, _plain(e, folder)))
         except MemoryError:
             self._settle(
                 lambda c: queue.give_up(c, lease, "out_of_memory", "the film needs more memory than there is")
@@ -229,7 +231,8 @@ def _note(seen: Seen, event: Progress) -> None:
 
 def _plain(message: str, folder: Path) -> str:
     """No path of the server reaches a client."""
-    return " ".join(message.replace(f"{folder}/", "").replace(str(folder), "the work folder").split())[:500]
+    inside = message.replace(f"{folder}/", "").replace(str(folder), "the work folder")
+    return " ".join(_PATH.sub(r"\1", inside).split())[:500]
 
 
 def _hash(path: Path) -> str:
