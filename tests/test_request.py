@@ -25,7 +25,7 @@ from longtake.request import Request, build_request
         ({"size": "1920x128"}, "slimmer than 21:9"),
         ({"size": "big"}, "WIDTHxHEIGHT"),
         ({"size": "0x0"}, "size"),
-        ({"fps": 30}, "try 24"),
+        ({"fps": 25}, "try 24"),
         ({"seed": -1}, "seed must be 0 to 4294967295"),
         ({"seed": 2**32}, "seed must be 0 to 4294967295"),
         ({"steps": 0}, "1 to 100"),
