@@ -213,7 +213,7 @@ def _actors(
     if len(cast) == 1:
         thing, count = things[0]
         action = _action(reading, thing, place, weather)
-        way = ways[0] or reading.direction
+        way = ways[0] or reading.direction or "right"
         if action == "enter":  # it comes from the side it does not look to
             way = {"right": "left", "left": "right"}.get(way, "left")
         if action not in TRAVELS and way in ("toward", "away"):
