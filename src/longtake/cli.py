@@ -11,10 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.server.commands import serve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from longtake.adapt.fit import Options
     from longtake.request import Event, Request
 
 
@@ -22,7 +24,11 @@ UsageError: Any = typer.BadParameter.__base__
 """Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
 
 
-GROUPS = {"eval": "longtake.evaluate.commands", "train": "longtake.train.commands"}
+GROUPS = {
+    "eval": "longtake.evaluate.commands",
+    "keys": "longtake.server.keys_commands",
+    "train": "longtake.train.commands",
+}
 """Groups of commands that are imported only when they are asked for."""
 
 
@@ -47,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Words in, a film out, on your own machine. 一句话，一部短片。",
 )
+app.command()(serve)
 world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
 app.add_typer(world, name="world")
 
@@ -97,16 +104,31 @@ def generate(
         float | None, typer.Option(help="How strictly the words are followed, 1 to 20; 3 by default.")
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What the film should not show.")] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
+    ] = None,
+    cache: Annotated[
+        float | None,
+        typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")] = "auto",
+    attention: Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")] = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
+    ] = None,
     sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
     music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
     subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
 ) -> None:
     """Make a film, or a picture, from words or a storyboard."""
+    from longtake.adapt.fit import Options
+    from longtake.adapt.plan import parse_memory
     from longtake.request import build_request
 
     given = dict(
         prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
-        steps=steps, guidance=guidance, negative=negative,
+        steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
     )  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if storyboard or remake:
@@ -114,7 +136,8 @@ def generate(
     request = build_request(
         one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, **options
     )
-    _make(request, output, work)
+    memory = None if memory_limit is None else parse_memory(memory_limit)
+    _make(request, output, work, Options(precision, attention, compile, memory))
 
 
 def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -352,8 +375,26 @@ def verify(
 
 
 @app.command()
-def models() -> None:
-    """What is available, and what it has pictures for."""
+def models(
+    plan: Annotated[
+        str | None, typer.Option(help="A model: say what would be where, the peak of memory and the time.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Plan for this much, such as 12GB; this machine's.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Plan for this width x height; the model's own.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Plan for a clip this long; the model's own.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Plan for so many steps; the model's own.")] = None,
+    precision: Annotated[str, typer.Option(help="Plan for weights in bf16, fp8, int8 or fp32.")] = "bf16",
+    tflops: Annotated[float | None, typer.Option(help="Speed of the device; measured here.")] = None,
+) -> None:
+    """What is available, and what it has pictures for; or, with --plan, what a model would cost."""
+    if plan is not None:
+        from longtake.adapt.plan import describe
+
+        for line in describe(plan, memory, size, seconds, steps, precision, tflops):
+            print(line)
+        return
     from longtake.director import subject_names
     from longtake.model import checkpoint
     from longtake.pipeline import BF16_MISSING, _slower
@@ -418,10 +459,10 @@ def _run(output: Path, **values: Any) -> None:
     _make(build_request(**values), output)
 
 
-def _make(request: Request, output: Path, work: Path | None = None) -> None:
+def _make(request: Request, output: Path, work: Path | None = None, options: Options | None = None) -> None:
     from longtake.pipeline import generate as run
 
-    _show(run(request, output, work=work))
+    _show(run(request, output, work=work, options=options))
 
 
 def _show(made: Generator[Event, None, None]) -> None:
