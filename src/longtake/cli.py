@@ -110,9 +110,7 @@ def generate(
     ] = None,
     cache: Annotated[
         float | None,
-        typer.Option(
-            help="Error at which a step may be guessed, such as 0.05; by default every step is computed."
-        ),
+        typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
     ] = None,
     precision: Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")] = "auto",
     attention: Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")] = "auto",

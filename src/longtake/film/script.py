@@ -14,7 +14,7 @@ from longtake.request import Request
 from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
 from longtake.video import FILMS
 
-_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "negative")
+_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "negative", "lora", "cache")
 """Options of a request that a storyboard leaves open."""
 
 
