@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from longtake.adapt.lora import load_lora
 from longtake.errors import RequestError, WeightsError
 from longtake.model import checkpoint as weights
 from longtake.model.presets import PRESETS
@@ -20,6 +21,7 @@ from longtake.model.vae import VAE
 from longtake.train.data import ClipMix, Mixture
 from longtake.train.dit import DitPlan, captions_of, train_dit
 from longtake.train.loop import Budget, Checkpoint, Log, Pace, Randomness, StepResult, train
+from longtake.train.lora import LoraConfig, train_lora
 from longtake.train.optim import Average, OptimConfig, is_block_matrix, muon_and_adamw
 from longtake.train.render import RenderPlan, encode_films, render_films, render_groups
 from longtake.train.text import TextPlan, train_text
@@ -213,3 +215,21 @@ def test_rehearsal_of_the_whole_plan(tmp_path: Path) -> None:
     assert {"dit", "vae", "text"} == {
         name.split(".")[0] for name in read_safetensors(tmp_path / "dit" / "model.safetensors")[0]
     }
+
+
+def test_an_adapter_learns_and_loads_back(ready: Path) -> None:
+    model = train_dit(plan(ready, "model"), Budget(steps=1))
+    assert not model.interrupted
+    start = plan(ready, "lora", init=ready / "model" / "model.safetensors")
+    outcome = train_lora(start, LoraConfig(rank=4, alpha=4, rate=5e-3), Budget(steps=30))
+    path = ready / "lora" / "lora.safetensors"
+    network = weights.load(ready / "model" / "model.safetensors").dit
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    lora = load_lora(path, network)
+    assert len(lora.layers) == 10 * PRESETS["xs"].dit.layers
+    assert any(layer.up.abs().max() > 0 for layer in lora.layers.values())
+    lora.detach()
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+    assert outcome.values["held_clip_0.6"] < model.values["held_clip_0.6"]
+    again = train_lora(start, LoraConfig(rank=4, alpha=4, rate=5e-3), Budget(steps=31))
+    assert again.progress.step == 31

@@ -11,9 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.server.commands import serve
 
 if TYPE_CHECKING:
-    from longtake.request import Request
+    from collections.abc import Generator
+
+    from longtake.adapt.fit import Options
+    from longtake.request import Event, Request
     from longtake.storyboard import Storyboard
 
 
@@ -21,7 +25,11 @@ UsageError: Any = typer.BadParameter.__base__
 """Wrong words on the command line. Typer carries its own copy of click; this is how it is reached."""
 
 
-GROUPS = {"eval": "longtake.evaluate.commands", "train": "longtake.train.commands"}
+GROUPS = {
+    "eval": "longtake.evaluate.commands",
+    "keys": "longtake.server.keys_commands",
+    "train": "longtake.train.commands",
+}
 """Groups of commands that are imported only when they are asked for."""
 
 
@@ -46,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Words in, a film out, on your own machine. 一句话，一部短片。",
 )
+app.command()(serve)
 world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
 app.add_typer(world, name="world")
 
@@ -92,11 +101,25 @@ def generate(
     steps: Steps = 8,
     guidance: Guidance = 3.0,
     negative: Negative = "",
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
+    ] = None,
+    cache: Annotated[
+        float, typer.Option(help="Error at which a step may be guessed, such as 0.05; 0 computes every step.")
+    ] = 0.0,
+    precision: Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")] = "auto",
+    attention: Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")] = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
+    ] = None,
     sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
     music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
     subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
 ) -> None:
     """Make a film, or a picture, from words or a storyboard."""
+    from longtake.adapt.fit import Options
+    from longtake.adapt.plan import parse_memory
     from longtake.request import build_request
 
     values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
@@ -104,9 +127,10 @@ def generate(
     request = build_request(
         prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
         steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
-        **values,
+        lora=lora, cache=cache, **values,
     )  # fmt: skip
-    _make(request, output, work)
+    memory = None if memory_limit is None else parse_memory(memory_limit)
+    _make(request, output, work, Options(precision, attention, compile, memory))
 
 
 def _board(path: Path | None, remake: str | None, values: dict[str, Any]) -> Storyboard:
@@ -211,6 +235,98 @@ def loop(
     )  # fmt: skip
 
 
+Board = Annotated[Path, typer.Argument(help="A storyboard, or a film made from one.", show_default=False)]
+
+
+@app.command()
+def storyboard(
+    prompt: Prompt,
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write.")] = Path("board.json"),
+    seconds: Annotated[
+        float | None, typer.Option(help="Length; as the script says, or 5 a shot, by default.")
+    ] = None,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
+    vocabulary: Annotated[str, typer.Option(help="Keep to the words of: any, pocket or full.")] = "any",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A word outside the vocabulary is an error.")
+    ] = False,
+) -> None:
+    """Write the storyboard of a prompt, to be read and changed before it is filmed."""
+    from longtake.boards import direct
+
+    board, notes = direct(
+        prompt, seconds=seconds, size=size, fps=fps, seed=seed, one_take=one_take, director=director,
+        vocabulary=vocabulary, strict=strict, output=output,
+    )  # fmt: skip
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"{output}  {len(board.shots)} shots, {board.seconds:g} s, seed {board.seed}")
+
+
+@app.command()
+def animatic(
+    board: Board,
+    output: Output = Path("preview.mp4"),
+    size: Annotated[str | None, typer.Option(help="Width x height; the board's by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second; the board's by default.")] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas of drawings; the shipped one by default.")] = None,
+) -> None:
+    """Act a storyboard out on the paper theatre: every shot, cut and move in time, without a model."""
+    from longtake.boards import sized
+    from longtake.pipeline import animatic as act
+
+    _show(act(sized(board, size, fps), output, atlas))
+
+
+@app.command()
+def export(
+    board: Board,
+    output: Annotated[Path, typer.Option("-o", "--output", help="OpenTimelineIO file to write.")] = Path(
+        "film.otio"
+    ),
+    film: Annotated[Path | None, typer.Option(help="The finished film that the clips point into.")] = None,
+) -> None:
+    """Write a storyboard as a timeline for an editing program (OpenTimelineIO)."""
+    from longtake.film.script import read_board
+    from longtake.timeline import export as write
+    from longtake.video import FILMS
+
+    found = read_board(board)
+    write(found, output, film or (board if board.suffix.lower() in FILMS else None))
+    print(f"{output}  {len(found.shots)} clips, {found.seconds:g} s")
+
+
+@app.command()
+def sheet(
+    film: Clip,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write.")] = Path("sheet.png"),
+    poster: Annotated[bool, typer.Option("--poster", help="One whole frame instead.")] = False,
+    moving: Annotated[bool, typer.Option("--moving", help="The whole film as an animated .webp.")] = False,
+    columns: Annotated[int, typer.Option(help="Frames in a row of the sheet.")] = 4,
+    width: Annotated[int, typer.Option(help="Width of one frame in pixels.")] = 320,
+) -> None:
+    """Picture a film: a frame of each shot, a poster, or a moving picture for a page."""
+    from longtake import sheet as pictures
+    from longtake.errors import RequestError
+
+    if poster and moving:
+        raise RequestError("a picture is a --poster or --moving, not both; leave one out")
+    if not (1 <= columns <= 20 and 32 <= width <= 1920):
+        raise RequestError("columns must be 1 to 20 and width 32 to 1920")
+    if poster:
+        print(f"{output}  the frame at {pictures.poster(film, output):.1f} s")
+    elif moving:
+        print(f"{output}  {pictures.moving(film, output, width)} frames")
+    else:
+        print(f"{output}  {pictures.sheet(film, output, columns, width)} frames")
+
+
 @app.command()
 def dub(
     clip: Clip,
@@ -252,8 +368,26 @@ def verify(
 
 
 @app.command()
-def models() -> None:
-    """What is available, and what it has pictures for."""
+def models(
+    plan: Annotated[
+        str | None, typer.Option(help="A model: say what would be where, the peak of memory and the time.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Plan for this much, such as 12GB; this machine's.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Plan for this width x height; the model's own.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Plan for a clip this long; the model's own.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Plan for so many steps; the model's own.")] = None,
+    precision: Annotated[str, typer.Option(help="Plan for weights in bf16, fp8, int8 or fp32.")] = "bf16",
+    tflops: Annotated[float | None, typer.Option(help="Speed of the device; measured here.")] = None,
+) -> None:
+    """What is available, and what it has pictures for; or, with --plan, what a model would cost."""
+    if plan is not None:
+        from longtake.adapt.plan import describe
+
+        for line in describe(plan, memory, size, seconds, steps, precision, tflops):
+            print(line)
+        return
     from longtake.director import subject_names
     from longtake.model import checkpoint
     from longtake.pipeline import BF16_MISSING, _slower
@@ -318,7 +452,13 @@ def _run(output: Path, **values: Any) -> None:
     _make(build_request(**values), output)
 
 
-def _make(request: Request, output: Path, work: Path | None = None) -> None:
+def _make(request: Request, output: Path, work: Path | None = None, options: Options | None = None) -> None:
+    from longtake.pipeline import generate as run
+
+    _show(run(request, output, work=work, options=options))
+
+
+def _show(made: Generator[Event, None, None]) -> None:
     """Show the events of the pipeline as a bar."""
     from contextlib import closing
 
@@ -326,7 +466,6 @@ def _make(request: Request, output: Path, work: Path | None = None) -> None:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    from longtake.pipeline import generate as run
     from longtake.request import Film
 
     console = Console(stderr=True)
@@ -338,7 +477,7 @@ def _make(request: Request, output: Path, work: Path | None = None) -> None:
     )
     with (
         Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        closing(run(request, output, work=work)) as events,
+        closing(made) as events,
     ):
         task = bar.add_task("load", total=1.0)
         for event in events:

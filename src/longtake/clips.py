@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from longtake.diffusion import film
+from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Event as LatentEvent
 from longtake.diffusion.film import Take
 from longtake.diffusion.sample import predictor
@@ -72,7 +73,7 @@ def _latents(request: Request, caption: str, models: Models, is_picture: bool) -
 def _take(request: Request, caption: str, models: Models) -> Take:
     tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
     return Take(
-        predictor(models, tokens, negative, request.guidance),
+        cached(predictor(models, tokens, negative, request.guidance), request.cache),
         torch.Generator().manual_seed(request.seed),
         steps=request.steps,
         window=models.config.window,

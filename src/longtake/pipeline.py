@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.director import Understanding, understand
+from longtake.director import Understanding, compile, understand
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, write
 from longtake.finish.score import score, subtitled
@@ -20,31 +20,51 @@ from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
-from longtake.request import Event, Film, Progress, Request
-from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
+from longtake.request import Event, Film, Progress, Request, build_request
+from longtake.storyboard import Storyboard
+from longtake.video import (
+    FILMS,
+    PICTURES,
+    Frame,
+    Writer,
+    add_sound,
+    check_folder,
+    output_error,
+    settle,
+    thumbnail,
+)
 
 if TYPE_CHECKING:
+    from longtake.adapt.fit import Options
     from longtake.model.checkpoint import Models
 
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
 def generate(
-    request: Request, output: Path, models: Models | None = None, work: Path | None = None
+    request: Request,
+    output: Path,
+    models: Models | None = None,
+    work: Path | None = None,
+    options: Options | None = None,
 ) -> Generator[Event, None, None]:
     """Make the film or picture of `request` at `output` (its suffix decides which).
 
     Yields Progress, at last the Film. Raises a LongtakeError; nothing is left behind then, nor on close(), but
     the finished shots in the folder `work` (None: the user's cache), from which the same film goes on.
+    `options` say how a model that is loaded here shall run.
     """
     _check_output(request, output)
     from longtake import clips  # torch is loaded from here on
+    from longtake.adapt.fit import Options as Defaults
+    from longtake.adapt.fit import fit, memory_explained
+    from longtake.adapt.lora import adapted
     from longtake.film import produce as film
     from longtake.film.shelf import open_shelf
 
     if models is None:
         yield Progress(stage="load")
-        models = load_models(request.model)
+        models = fit(load_models(request.model), options or Defaults())
     vocabulary = models.extra.get("vocabulary", {})
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
@@ -57,8 +77,42 @@ def generate(
         frames = clips.produce(request, script.caption, models, _is_picture(output))
     for note in (*script.notes, *warnings, *_slower(models)):
         yield Progress(stage="understand", message=note)
+    with adapted(models.dit, request.lora), memory_explained(models):
+        yield from _publish(request, output, frames, weights_id(models), script)
+
+
+def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
+    """Act a storyboard out on the paper theatre: no model, but sound, marks and checks as for every film."""
+    from longtake import animatic as preview
+
+    request = build_request(storyboard=board, model=preview.WEIGHTS)
+    _check_output(request, output)
+    script = Script(board, tuple(compile(board, shot) for shot in board.shots), preview.notes(board, atlas))
+    for note in script.notes:
+        yield Progress(stage="understand", message=note)
+    yield from _publish(request, output, _drawn(board, atlas), preview.WEIGHTS, script)
+
+
+def _drawn(board: Storyboard, atlas: Path | None) -> Iterator[Progress | list[Frame]]:
+    from longtake import animatic as preview
+
+    total = max(1, round(board.seconds * board.fps))
+    for number, frame in enumerate(preview.frames(board, atlas=atlas)):
+        if number % board.fps == 0:
+            yield Progress(stage="finish", fraction=0.95 * number / total)
+        yield [frame]
+
+
+def _publish(
+    request: Request,
+    output: Path,
+    frames: Iterator[Progress | list[Frame]],
+    weights: str,
+    script: Script | Understanding,
+) -> Generator[Event, None, None]:
+    """Write frames as a marked file with its sound, check it, and give it its name."""
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    tags = aigc.tags(request, weights_id(models), script.caption)
+    tags = aigc.tags(request, weights, script.caption)
     sound = None if _is_picture(output) else score(request)
     for note in sound.notes if sound else ():
         yield Progress(stage="understand", message=note)
@@ -89,7 +143,7 @@ def generate(
         caption=script.caption,
         notes=script.notes,
         storyboard=request.storyboard,
-        produce_id=aigc.produce_id(request, weights_id(models)),
+        produce_id=aigc.produce_id(request, weights),
     )
 
 
@@ -139,15 +193,19 @@ def _write_film(
     request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
+    progress = Progress(stage="denoise")
     try:
         for event in frames:
             if isinstance(event, Progress):
-                yield event
+                yield (progress := event)
                 continue
             writer = writer or Writer(path, request.width, request.height, request.fps, tags)
             for frame in event:
                 seconds = writer.frames / request.fps
-                writer.write(label.burn(frame, seconds) if request.label else frame)
+                shown = label.burn(frame, seconds) if request.label else frame
+                writer.write(shown)
+            if event:
+                yield progress.model_copy(update={"message": "", "preview": thumbnail(shown)})
         assert writer is not None
         yield Progress(stage="finish", fraction=0.97)
         writer.finish()

@@ -35,6 +35,10 @@ class Request(BaseModel):
     steps: int = 8
     guidance: float = 3.0
     negative: Text = ""
+    lora: tuple[str, ...] = ()
+    """Adapters on the transformer, stacked: FILE or FILE:SCALE."""
+    cache: float = 0.0
+    """Relative error at which a step may be answered from the steps before; 0 computes every step."""
     storyboard: Storyboard | None = None
     """The film shot by shot; it decides seconds, size, fps and seed. None: one is made from the prompt."""
     one_take: bool = False
@@ -96,6 +100,13 @@ class Request(BaseModel):
             raise ValueError(f"guidance must be 1 to 20, not {guidance:g}; try 3")
         return guidance
 
+    @field_validator("cache")
+    @classmethod
+    def _valid_cache(cls, cache: float) -> float:
+        if not math.isfinite(cache) or not 0 <= cache < 1:
+            raise ValueError(f"cache must be at least 0 and below 1, not {cache:g}; try 0.05")
+        return cache
+
     @field_validator("strength")
     @classmethod
     def _valid_strength(cls, strength: float) -> float:
@@ -130,6 +141,7 @@ class Request(BaseModel):
         values["storyboard"] = self.storyboard and self.storyboard.record()
         for key in ("image", "video", "video_b"):
             values[key] = Path(values[key]).name if values[key] else None
+        values["lora"] = [Path(lora).name for lora in self.lora]
         return values
 
 
@@ -159,6 +171,8 @@ class Progress(BaseModel):
     message: str = ""
     """One line for the user: a word without a picture, a slower machine."""
     shot: int = 0
+    preview: bytes | None = None
+    """A small JPEG of the newest finished frame."""
 
 
 class Film(BaseModel):

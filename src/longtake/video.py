@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -186,6 +187,15 @@ def settle(beside: Path, path: Path) -> None:
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+
+
+def thumbnail(frame: Frame, side: int = 320) -> bytes:
+    """A small JPEG of a frame."""
+    picture = Image.fromarray(frame)
+    picture.thumbnail((side, side))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=75)
+    return out.getvalue()
 
 
 def read_frames(path: Path, fps: float | None = None) -> Generator[Frame, None, None]:

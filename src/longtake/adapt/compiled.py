@@ -17,5 +17,6 @@ def compile_blocks(blocks: Iterable[nn.Module], dynamic: bool | None = False) ->
     With `dynamic=None` PyTorch compiles the second shape for all that follow: slower code, fewer waits.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES)
+    torch._dynamo.config.skip_nnmodule_hook_guards = False  # an adapter may be put on or taken off later
     for block in blocks:
         block.forward = torch.compile(block.forward, dynamic=dynamic)

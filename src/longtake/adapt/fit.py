@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from longtake.adapt.plan import GB, Plan, Workload, plan, this_machine
-from longtake.adapt.quantise import Precision
+from longtake.adapt.plan import GB, Plan, Precision, Workload, plan, this_machine
 from longtake.errors import DeviceMemoryError, RequestError, nearest
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def fit(models: Models, options: Options) -> Models:
     precision = _precision(models, options)
     chosen: Plan | None = None
     if options.memory is not None or device.type == "cuda":
-        chosen = plan(workload_of(models), this_machine(options.memory, tflops=100), precision)
+        chosen = plan(workload_of(models), this_machine(options.memory), precision)
     if options.precision != "auto":
         quantise(models.dit.blocks, precision)
         models = _renamed(models, f"{models.name} {precision}")
@@ -109,7 +108,7 @@ def memory_explained(models: Models) -> Iterator[None]:
 
 
 def _what_fits(models: Models) -> str:
-    machine = this_machine(tflops=100)
+    machine = this_machine()
     precision = _precision(models, Options())
     for share in (0.8, 0.6, 0.4):
         limit = machine.memory * share

@@ -8,6 +8,7 @@ Axes: x ... i, down r i, up o r.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.adapt.lora_file import Patch, read_lora
+from longtake.adapt.lora_file import Patch, adapter_file, read_lora
 from longtake.errors import RequestError, WeightsError
 
 
@@ -143,6 +144,12 @@ class LoraChoice:
     path: Path
     scale: float = 1.0
 
+    def digest(self) -> str:
+        """Of the file and the strength: what decides how it changes a film. Raises WeightsError."""
+        path = adapter_file(self.path)
+        with open(path, "rb") as file:
+            return f"{hashlib.file_digest(file, 'sha256').hexdigest()}:{self.scale:g}"
+
     @classmethod
     def parse(cls, text: str) -> LoraChoice:
         """Raises RequestError for an empty path or a scale that is no number."""
@@ -170,13 +177,17 @@ def load_lora(path: Path, network: nn.Module, scale: float = 1.0, part: str = "t
 
 
 @contextmanager
-def adapted(network: nn.Module, choices: Sequence[LoraChoice]) -> Iterator[list[Lora]]:
+def adapted(network: nn.Module, choices: Sequence[LoraChoice | str]) -> Iterator[list[Lora]]:
     """The network with these adapters on it, stacked; without them again afterwards, whatever happens."""
     loras: list[Lora] = []
     try:
-        for choice in choices:
+        for choice in map(_choice, choices):
             loras.append(load_lora(choice.path, network, choice.scale))
         yield loras
     finally:
         for lora in reversed(loras):
             lora.detach()
+
+
+def _choice(choice: LoraChoice | str) -> LoraChoice:
+    return LoraChoice.parse(choice) if isinstance(choice, str) else choice

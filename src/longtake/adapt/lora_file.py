@@ -171,12 +171,10 @@ def _stripped(module: str) -> str:
 def _read(path: Path, part: str) -> tuple[dict[str, Tensor], Any]:
     """The tensors that belong to `part`, and a function (module, rank) -> alpha or None."""
     folder_config: dict[str, Any] = {}
-    if path.is_dir():
-        config = path / "adapter_config.json"
-        folder_config = json.loads(config.read_text("utf-8")) if config.is_file() else {}
-        path = next((path / n for n in _FILES if (path / n).is_file()), path / _FILES[0])
-    if not path.is_file():
-        raise WeightsError(f"there is no LoRA at {path}; check the path")
+    config = path / "adapter_config.json"
+    if config.is_file():
+        folder_config = json.loads(config.read_text("utf-8"))
+    path = adapter_file(path)
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         raise WeightsError(f"{path} is a pickle, which can run code; ask for the adapter as .safetensors")
     try:
@@ -192,6 +190,14 @@ def _read(path: Path, part: str) -> tuple[dict[str, Tensor], Any]:
     said = json.loads(header.get("lora_adapter_metadata", "{}"))
     found = {k.removeprefix(prefix): v for k, v in said.items() if k.startswith(prefix)} or folder_config
     return tensors, _alphas(found)
+
+
+def adapter_file(path: Path) -> Path:
+    """The file itself, also where peft's folder around it was named. Raises WeightsError when there is none."""
+    found = next((path / name for name in _FILES if (path / name).is_file()), path)
+    if not found.is_file():
+        raise WeightsError(f"there is no LoRA at {path}; check the path")
+    return found
 
 
 _FILES = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")

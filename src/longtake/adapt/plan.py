@@ -9,13 +9,18 @@ Bytes throughout; rates in operations and bytes a second.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal, get_args
 
-from longtake.adapt.quantise import BYTES, Precision
 from longtake.errors import DeviceMemoryError, RequestError, nearest
 from longtake.model.presets import PRESETS, DiTConfig
+
+Precision = Literal["fp32", "bf16", "fp8", "int8"]
+BYTES: dict[str, float] = {"fp32": 4, "bf16": 2, "fp8": 1, "int8": 1}
+"""Bytes of one weight; at 8 bits a scale of 4 bytes for each row comes on top."""
 
 GB = 1e9
 SPARE = 0.06
@@ -306,10 +311,29 @@ def _preset(name: str) -> Workload:
     )  # fmt: skip
 
 
+def describe(
+    name: str,
+    memory: str | None = None,
+    size: str | None = None,
+    seconds: float | None = None,
+    steps: int | None = None,
+    precision: str = "bf16",
+    tflops: float | None = None,
+) -> Iterator[str]:
+    """The plan for a model by name, in lines. Raises RequestError or DeviceMemoryError."""
+    if precision not in get_args(Precision):
+        valid = ", ".join(get_args(Precision))
+        raise RequestError(
+            f"unknown precision {precision!r}; choose one of: {valid}{nearest(precision, BYTES)}"
+        )
+    chosen: Precision = precision  # type: ignore[assignment]
+    work = workload(name, size, seconds, steps)
+    machine = this_machine(None if memory is None else parse_memory(memory), tflops)
+    yield from plan(work, machine, chosen).lines()
+
+
 def parse_memory(text: str) -> float:
     """'12GB', '12 GiB', '800MB' or a bare number of gigabytes -> bytes. Raises RequestError."""
-    import re
-
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?b?)?\s*", text, re.IGNORECASE)
     if match is None or float(match[1]) <= 0:
         raise RequestError(f"cannot read the memory {text!r}; write it as 12GB or 800MB")

@@ -9,17 +9,15 @@ Axes: x ... i, weight o i, scale o.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from longtake.adapt.plan import BYTES, Precision
 from longtake.errors import RequestError, nearest
 
-Precision = Literal["fp32", "bf16", "fp8", "int8"]
-BYTES: dict[str, float] = {"fp32": 4, "bf16": 2, "fp8": 1, "int8": 1}
-"""Bytes of one weight; the scales add 4 bytes a row."""
 _STORED = {"fp8": (torch.float8_e4m3fn, 448.0), "int8": (torch.int8, 127.0)}
 
 

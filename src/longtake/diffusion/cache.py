@@ -20,6 +20,11 @@ LONGEST = 4
 """As many steps in a row as are answered without the network."""
 
 
+def cached(denoise: DenoiseAt, tolerance: float) -> DenoiseAt:
+    """This denoiser with a step cache, or as it is when the tolerance is 0."""
+    return StepCache(denoise, tolerance) if tolerance else denoise
+
+
 class StepCache:
     """Wraps a denoiser; `computed` and `reused` count the steps. A new run is noticed by its rising noise level.
 

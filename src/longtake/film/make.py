@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from longtake.adapt.lora import LoraChoice
 from longtake.diffusion import shot as shots
+from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Chunk, Take
 from longtake.diffusion.sample import predictor
 from longtake.errors import MediaError
@@ -46,6 +48,10 @@ class Settings:
     negative: str
     image: Path | None = None
     """The picture the film begins with."""
+    lora: tuple[str, ...] = ()
+    """Adapters that are on the transformer meanwhile."""
+    cache: float = 0.0
+    """Tolerance of the step cache."""
     memory: bool = True
     """Shots remember who and where from the shots before."""
 
@@ -73,7 +79,7 @@ class Studio:
         """`captions`: what the model is told, one a shot. `references`: pictures of each shot's characters."""
         self._models, self._plans, self._settings, self._shelf = models, plans, settings, shelf
         self._captions, self._references = captions, references
-        self._decided = _fingerprint(models)
+        self._decided = [_fingerprint(models), *(LoraChoice.parse(lora).digest() for lora in settings.lora)]
         self._kept: dict[str, Finished] = {}  # where there is no shelf
         self._keys: dict[tuple[int, bool], str] = {}
         self._negative = models.tokenizer([settings.negative])
@@ -167,7 +173,7 @@ class Studio:
         tokens = self._models.tokenizer([self._captions[index]])
         seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
         return Take(
-            predictor(self._models, tokens, self._negative, settings.guidance),
+            cached(predictor(self._models, tokens, self._negative, settings.guidance), settings.cache),
             torch.Generator().manual_seed(seed),
             steps=settings.steps,
             window=self._models.config.window,
@@ -193,7 +199,7 @@ class Studio:
             "layout": _LAYOUT,
             "models": self._decided,
             "size": settings.size,
-            "sampling": [settings.steps, settings.guidance, settings.negative],
+            "sampling": [settings.steps, settings.guidance, settings.negative, settings.cache],
             "caption": self._captions[index],
             "seed": plan.seed if first else plan.shot.seed,
             "latents": [plan.held, plan.latents, plan.skip],

@@ -38,6 +38,8 @@ def produce(
         guidance=request.guidance,
         negative=", ".join(filter(None, (request.negative, board.style.negative))),
         image=request.image,
+        lora=request.lora,
+        cache=request.cache,
     )
     studio = Studio(models, plans, script.captions, references, settings, shelf)
     there = sum(studio.is_finished(shot.index) for shot in plans)

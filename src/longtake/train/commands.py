@@ -174,6 +174,36 @@ def dit_command(
     _finish(train_dit(plan, _budget(minutes, steps)))
 
 
+@app.command("lora")
+def lora_command(
+    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and lora.safetensors.")],
+    init: Annotated[Path, typer.Option(help="The model the adapter is for.")],
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 8,
+    alpha: Annotated[float, typer.Option(help="Strength at scale 1 is alpha / rank.")] = 8.0,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    preset: Preset = "pocket",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Sizes = None,
+    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 8,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Fine-tune a model by a small adapter on encoded clips; `longtake generate --lora` uses it."""
+    from longtake.train.data import Mixture
+    from longtake.train.dit import DitPlan
+    from longtake.train.lora import LoraConfig, train_lora
+
+    _threads(threads)
+    plan = DitPlan(
+        data, out, init, init, init=init, preset=preset, sizes=parse_sizes(size), device=device, seed=seed,
+        mixture=Mixture(clips=clips, images=4 * clips), compile=False,
+    )  # fmt: skip
+    _finish(train_lora(plan, LoraConfig(rank, alpha, rate), _budget(minutes, steps)))
+
+
 @app.command("grader")
 def grader_command(
     data: Annotated[Path, typer.Option(help="Folder of rendered films.")],

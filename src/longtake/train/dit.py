@@ -85,7 +85,7 @@ class DitPlan:
 
 
 @dataclass(frozen=True)
-class _Networks:
+class Networks:
     """What is trained, beside what it stands on."""
 
     config: ModelConfig
@@ -121,7 +121,7 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
     """
     device = torch.device(plan.device)
     torch.manual_seed(plan.seed)
-    nets = _networks(plan, device)
+    nets = load_networks(plan, device)
     sizes = plan.sizes or nets.config.sizes
     randomness = Randomness(plan.seed, device)
     mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
@@ -131,11 +131,11 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
         plan.out / STATE_FILE, trained, muon_and_adamw(trained, plan.optim), randomness, average, mix,
         config={"model": asdict(nets.config)},
     )  # fmt: skip
-    forward = _Forward(plan, nets, mix, randomness, device)
+    forward = Forward(plan, nets, mix, randomness, device)
     held = [Clips.load(plan.data, s, "held") for s in sizes]
 
     def check(progress: Progress) -> Mapping[str, float]:
-        kept = _Networks(nets.config, *_averaged(average), nets.tokenizer, nets.vae)
+        kept = Networks(nets.config, *_averaged(average), nets.tokenizer, nets.vae)
         values = validate(kept, held, plan, device)
         artist = sheet.Artist(kept.dit, kept.text, kept.tokenizer, kept.vae)
         frames = held[0].latents.shape[2]
@@ -154,11 +154,11 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
     return train(forward, state, budget, pace, Log(plan.out, "dit", plan.quiet), periodics)
 
 
-class _Forward:
+class Forward:
     """One training step's loss."""
 
     def __init__(
-        self, plan: DitPlan, nets: _Networks, mix: ClipMix, randomness: Randomness, device: torch.device
+        self, plan: DitPlan, nets: Networks, mix: ClipMix, randomness: Randomness, device: torch.device
     ) -> None:
         self.plan, self.nets, self.mix, self.randomness, self.device = plan, nets, mix, randomness, device
         if plan.compile and can_compile(device):
@@ -203,7 +203,7 @@ class _Forward:
 
 
 @torch.no_grad()
-def validate(nets: _Networks, held: Sequence[Clips], plan: DitPlan, device: torch.device) -> dict[str, float]:
+def validate(nets: Networks, held: Sequence[Clips], plan: DitPlan, device: torch.device) -> dict[str, float]:
     """Squared error of x0 on held-out clips and stills: fixed noise levels, fixed noise, fixed captions."""
     values: dict[str, float] = {}
     for sigma_value in CHECK_SIGMAS:
@@ -234,7 +234,7 @@ def _averaged(average: Average) -> tuple[DiT, TextEncoder]:
     return dit, text
 
 
-def _networks(plan: DitPlan, device: torch.device) -> _Networks:
+def load_networks(plan: DitPlan, device: torch.device) -> Networks:
     """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
     vae = weights.load(plan.vae, device)
     language = weights.load(plan.init or plan.text, device)
@@ -254,7 +254,7 @@ def _networks(plan: DitPlan, device: torch.device) -> _Networks:
         raise RequestError(
             f"{plan.init} holds a transformer of another preset than {plan.preset!r}; name its own"
         )
-    return _Networks(
+    return Networks(
         config,
         dit.train().requires_grad_(True),
         language.text.train().requires_grad_(True),
