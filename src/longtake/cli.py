@@ -13,8 +13,10 @@ from typer.core import TyperGroup
 from longtake.errors import LongtakeError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from longtake.adapt.fit import Options
-    from longtake.request import Request
+    from longtake.request import Event, Request
     from longtake.storyboard import Storyboard
 
 
@@ -227,6 +229,98 @@ def loop(
     )  # fmt: skip
 
 
+Board = Annotated[Path, typer.Argument(help="A storyboard, or a film made from one.", show_default=False)]
+
+
+@app.command()
+def storyboard(
+    prompt: Prompt,
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write.")] = Path("board.json"),
+    seconds: Annotated[
+        float | None, typer.Option(help="Length; as the script says, or 5 a shot, by default.")
+    ] = None,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
+    vocabulary: Annotated[str, typer.Option(help="Keep to the words of: any, pocket or full.")] = "any",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A word outside the vocabulary is an error.")
+    ] = False,
+) -> None:
+    """Write the storyboard of a prompt, to be read and changed before it is filmed."""
+    from longtake.boards import direct
+
+    board, notes = direct(
+        prompt, seconds=seconds, size=size, fps=fps, seed=seed, one_take=one_take, director=director,
+        vocabulary=vocabulary, strict=strict, output=output,
+    )  # fmt: skip
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"{output}  {len(board.shots)} shots, {board.seconds:g} s, seed {board.seed}")
+
+
+@app.command()
+def animatic(
+    board: Board,
+    output: Output = Path("preview.mp4"),
+    size: Annotated[str | None, typer.Option(help="Width x height; the board's by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second; the board's by default.")] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas of drawings; the shipped one by default.")] = None,
+) -> None:
+    """Act a storyboard out on the paper theatre: every shot, cut and move in time, without a model."""
+    from longtake.boards import sized
+    from longtake.pipeline import animatic as act
+
+    _show(act(sized(board, size, fps), output, atlas))
+
+
+@app.command()
+def export(
+    board: Board,
+    output: Annotated[Path, typer.Option("-o", "--output", help="OpenTimelineIO file to write.")] = Path(
+        "film.otio"
+    ),
+    film: Annotated[Path | None, typer.Option(help="The finished film that the clips point into.")] = None,
+) -> None:
+    """Write a storyboard as a timeline for an editing program (OpenTimelineIO)."""
+    from longtake.film.script import read_board
+    from longtake.timeline import export as write
+    from longtake.video import FILMS
+
+    found = read_board(board)
+    write(found, output, film or (board if board.suffix.lower() in FILMS else None))
+    print(f"{output}  {len(found.shots)} clips, {found.seconds:g} s")
+
+
+@app.command()
+def sheet(
+    film: Clip,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write.")] = Path("sheet.png"),
+    poster: Annotated[bool, typer.Option("--poster", help="One whole frame instead.")] = False,
+    moving: Annotated[bool, typer.Option("--moving", help="The whole film as an animated .webp.")] = False,
+    columns: Annotated[int, typer.Option(help="Frames in a row of the sheet.")] = 4,
+    width: Annotated[int, typer.Option(help="Width of one frame in pixels.")] = 320,
+) -> None:
+    """Picture a film: a frame of each shot, a poster, or a moving picture for a page."""
+    from longtake import sheet as pictures
+    from longtake.errors import RequestError
+
+    if poster and moving:
+        raise RequestError("a picture is a --poster or --moving, not both; leave one out")
+    if not (1 <= columns <= 20 and 32 <= width <= 1920):
+        raise RequestError("columns must be 1 to 20 and width 32 to 1920")
+    if poster:
+        print(f"{output}  the frame at {pictures.poster(film, output):.1f} s")
+    elif moving:
+        print(f"{output}  {pictures.moving(film, output, width)} frames")
+    else:
+        print(f"{output}  {pictures.sheet(film, output, columns, width)} frames")
+
+
 @app.command()
 def dub(
     clip: Clip,
@@ -353,6 +447,12 @@ def _run(output: Path, **values: Any) -> None:
 
 
 def _make(request: Request, output: Path, work: Path | None = None, options: Options | None = None) -> None:
+    from longtake.pipeline import generate as run
+
+    _show(run(request, output, work=work, options=options))
+
+
+def _show(made: Generator[Event, None, None]) -> None:
     """Show the events of the pipeline as a bar."""
     from contextlib import closing
 
@@ -360,7 +460,6 @@ def _make(request: Request, output: Path, work: Path | None = None, options: Opt
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    from longtake.pipeline import generate as run
     from longtake.request import Film
 
     console = Console(stderr=True)
@@ -372,7 +471,7 @@ def _make(request: Request, output: Path, work: Path | None = None, options: Opt
     )
     with (
         Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        closing(run(request, output, work=work, options=options)) as events,
+        closing(made) as events,
     ):
         task = bar.add_task("load", total=1.0)
         for event in events:

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.director import Understanding, understand
+from longtake.director import Understanding, compile, understand
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, write
 from longtake.finish.score import score, subtitled
@@ -20,7 +20,8 @@ from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc, label
 from longtake.provenance.verify import to_xmp, verify
-from longtake.request import Event, Film, Progress, Request
+from longtake.request import Event, Film, Progress, Request, build_request
+from longtake.storyboard import Storyboard
 from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
 
 if TYPE_CHECKING:
@@ -66,18 +67,51 @@ def generate(
         frames = clips.produce(request, script.caption, models, _is_picture(output))
     for note in (*script.notes, *warnings, *_slower(models)):
         yield Progress(stage="understand", message=note)
+    with adapted(models.dit, request.lora), memory_explained(models):
+        yield from _publish(request, output, frames, weights_id(models), script)
+
+
+def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
+    """Act a storyboard out on the paper theatre: no model, but sound, marks and checks as for every film."""
+    from longtake import animatic as preview
+
+    request = build_request(storyboard=board, model=preview.WEIGHTS)
+    _check_output(request, output)
+    script = Script(board, tuple(compile(board, shot) for shot in board.shots), preview.notes(board, atlas))
+    for note in script.notes:
+        yield Progress(stage="understand", message=note)
+    yield from _publish(request, output, _drawn(board, atlas), preview.WEIGHTS, script)
+
+
+def _drawn(board: Storyboard, atlas: Path | None) -> Iterator[Progress | list[Frame]]:
+    from longtake import animatic as preview
+
+    total = max(1, round(board.seconds * board.fps))
+    for number, frame in enumerate(preview.frames(board, atlas=atlas)):
+        if number % board.fps == 0:
+            yield Progress(stage="finish", fraction=0.95 * number / total)
+        yield [frame]
+
+
+def _publish(
+    request: Request,
+    output: Path,
+    frames: Iterator[Progress | list[Frame]],
+    weights: str,
+    script: Script | Understanding,
+) -> Generator[Event, None, None]:
+    """Write frames as a marked file with its sound, check it, and give it its name."""
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    tags = aigc.tags(request, weights_id(models), script.caption)
+    tags = aigc.tags(request, weights, script.caption)
     sound = None if _is_picture(output) else score(request)
     for note in sound.notes if sound else ():
         yield Progress(stage="understand", message=note)
     if sound and request.subtitles == "burn":
         frames = subtitled(frames, sound.spoken, request.fps)
     try:
-        with adapted(models.dit, request.lora), memory_explained(models):
-            written = yield from (_write_picture if _is_picture(output) else _write_film)(
-                request, beside, frames, tags
-            )
+        written = yield from (_write_picture if _is_picture(output) else _write_film)(
+            request, beside, frames, tags
+        )
         if sound and request.sound:
             add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
@@ -99,7 +133,7 @@ def generate(
         caption=script.caption,
         notes=script.notes,
         storyboard=request.storyboard,
-        produce_id=aigc.produce_id(request, weights_id(models)),
+        produce_id=aigc.produce_id(request, weights),
     )
 
 

@@ -59,9 +59,7 @@ class Reading:
         return self.ident is not None or self.z >= SYNC_HIT
 
 
-def detect(
-    windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurried: bool = True
-) -> Reading:
+def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurried: bool = True) -> Reading:
     """Read the mark from summed fine structure (evidence.windows).
 
     `thorough` also looks for scaled, stretched and turned pictures when nothing lies as it was made; `hurried`
@@ -101,7 +99,12 @@ def read_at(windows: list[Tensor], key: MasterKey, geometry: Geometry) -> Readin
 
 
 def _read_aligned(
-    windows: list[Tensor], key: MasterKey, geometry: Geometry, aligned: Tensor, z: float, shift: tuple[float, float]
+    windows: list[Tensor],
+    key: MasterKey,
+    geometry: Geometry,
+    aligned: Tensor,
+    z: float,
+    shift: tuple[float, float],
 ) -> Reading:
     ramp = _ramp(shift)
     soft = layer(key, 0).read((aligned * ramp).numpy())

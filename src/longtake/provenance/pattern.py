@@ -54,7 +54,9 @@ class Layer:
     def read(self, spectrum: Spectrum) -> payload.Soft:
         """Soft values of the bits from an aligned spectrum."""
         agreement = (spectrum.ravel()[self.bins] * self.phase.conj()).real
-        return np.bincount(self.owner + 1, weights=agreement, minlength=payload.BITS + 1)[1:].astype(np.float32)
+        return np.bincount(self.owner + 1, weights=agreement, minlength=payload.BITS + 1)[1:].astype(
+            np.float32
+        )
 
     def _plane(self, values: Any) -> Spectrum:
         plane = np.zeros(TORUS * (TORUS // 2 + 1), np.complex64)

@@ -43,7 +43,9 @@ class Signature:
     detail: str = ""
 
 
-def sign(source: Path, target: Path, title: str, mark: str, notes: dict[str, Any], folder: Path | None = None) -> None:
+def sign(
+    source: Path, target: Path, title: str, mark: str, notes: dict[str, Any], folder: Path | None = None
+) -> None:
     """Write `source` with a manifest to `target`. `mark` is the pixel mark's id, or empty.
 
     Raises KeyFileError for certificates that cannot be used, OutputError when the file cannot be signed.
@@ -76,7 +78,11 @@ def read(path: Path, folder: Path | None = None) -> Signature:
     root = (folder or data_dir()) / _ROOT
     try:
         anchors = root.read_text(encoding="ascii") if root.exists() else None
-        with _context(anchors) as context, open(path, "rb") as file, c2pa.Reader(mime, file, context=context) as reader:
+        with (
+            _context(anchors) as context,
+            open(path, "rb") as file,
+            c2pa.Reader(mime, file, context=context) as reader,
+        ):
             store = json.loads(reader.json())
     except c2pa.C2paError as error:
         if isinstance(error, c2pa.C2paError.ManifestNotFound):
@@ -89,7 +95,9 @@ def read(path: Path, folder: Path | None = None) -> Signature:
 
 def _read_store(store: dict[str, Any]) -> Signature:
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
-    assertions = {a.get("label", ""): a.get("data", {}) for a in manifest.get("assertions", []) if isinstance(a, dict)}
+    assertions = {
+        a.get("label", ""): a.get("data", {}) for a in manifest.get("assertions", []) if isinstance(a, dict)
+    }
     sources = [
         str(action.get("digitalSourceType", ""))
         for label, data in assertions.items()
@@ -235,4 +243,3 @@ def _make_signer(folder: Path) -> None:
 
 def _short(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:100]
-

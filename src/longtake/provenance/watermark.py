@@ -42,9 +42,13 @@ def markable(width: int, height: int) -> bool:
 class Marker:
     """Marks the frames of one film, in order. `ident` is the 40-bit id of the payload."""
 
-    def __init__(self, width: int, height: int, ident: int, key: MasterKey, strength: float = STRENGTH) -> None:
+    def __init__(
+        self, width: int, height: int, ident: int, key: MasterKey, strength: float = STRENGTH
+    ) -> None:
         if not markable(width, height):
-            raise ValueError(f"{width}x{height} is too small to mark: the shorter side needs {SMALLEST} pixels")
+            raise ValueError(
+                f"{width}x{height} is too small to mark: the shorter side needs {SMALLEST} pixels"
+            )
         self._size, self._strength = (height, width), strength
         self._bits, self._key = payload.encode(ident, key), key
         self._layer = lru_cache(maxsize=3)(self._make_layer)
