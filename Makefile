@@ -1,6 +1,7 @@
 # Everything here works from a fresh clone with make and Python >= 3.11; the environment lives in .venv.
 #   make film    write film.mp4        make test    run the tests
 #   make check   lint, types, layers   make bench   measure speed and memory
+#   make examples            the boards of examples/ as animatics, and docs/examples.md; FILMS=1 films them too
 
 PROMPT ?= a red car drives along a neon street at night, medium shot
 FILM   ?= film.mp4
@@ -12,7 +13,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: film test check format bench clean
+.PHONY: film test check format bench examples clean
 .DELETE_ON_ERROR:
 
 film: $(VENV)/.film
@@ -33,6 +34,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/bench.py
+
+examples: $(VENV)/.film
+	$(BIN)/python scripts/examples.py $(if $(FILMS),--films)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

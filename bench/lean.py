@@ -2,8 +2,8 @@
 
     python bench/lean.py [--steps 40] [--prompt "a golden puppy plays in the snow"]
 
-Every row is compared with the same request, all steps computed, weights in float32. Errors are relative, of latents; PSNR
-is of the decoded frames, in dB. One thread; times are of this run and only good as ratios.
+Every row is compared with the same request, all steps computed, weights in float32. Errors are relative, of latents;
+PSNR is of the decoded frames, in dB. One thread; times are of this run and only good as ratios.
 """
 
 from __future__ import annotations

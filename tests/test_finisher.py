@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from longtake.finish import finisher, upscale
 from longtake.finish.finisher import Finisher, is_cut
-from longtake.finish.interpolate import warp
+from longtake.finish.interpolate import between, warp
 from longtake.finish.size import enlarge, fit, to_bytes
 from longtake.train.quality import gmsd, psnr, squared_error, ssim
 from longtake.world.atlas import SHIPPED, Atlas
@@ -57,6 +57,14 @@ def test_native_moments_are_the_native_frames() -> None:
     thirty = run([whole], 30)
     assert np.array_equal(thirty[5], native[2])  # 5/30 s = 2/12 s
     assert not np.array_equal(thirty[1], native[0])
+
+
+def test_between_follows_the_motion_instead_of_blending() -> None:
+    first, truth, last = disc(30), disc(34), disc(38)
+    made = between(first, last, torch.tensor([0.5]))
+    blend = (first + last) / 2
+    gain = psnr(squared_error(made, truth[None])) - psnr(squared_error(blend[None], truth[None]))
+    assert gain > 5.0
 
 
 def test_nothing_of_one_shot_shows_in_another() -> None:

@@ -187,6 +187,15 @@ def test_compiled_blocks_share_one_graph_a_shape(network: DiT) -> None:
     torch.testing.assert_close(answer(network), expected)
     answer(network)
     assert counter.frame_count == 1
+    patches = {f"blocks.{i}.attn1.to_q": Patch(torch.randn(2, 64), torch.randn(64, 2)) for i in range(2)}
+    lora = Lora(network, patches, 0.5)
+    lora.attach()  # seen by what is compiled already
+    with_adapter = answer(network)
+    assert apart(with_adapter, expected) > 1e-3
+    lora.detach()
+    torch.testing.assert_close(answer(network), expected)
+    Lora(network, patches, 0.5).fuse()
+    torch.testing.assert_close(answer(network), with_adapter, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu

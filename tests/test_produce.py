@@ -18,7 +18,7 @@ import longtake
 from longtake import pipeline
 from longtake.errors import MediaError, RequestError
 from longtake.film.produce import produce
-from longtake.film.script import read_board, write
+from longtake.film.script import made_with, read_board, write
 from longtake.film.shelf import Shelf
 from longtake.model.checkpoint import Models
 from longtake.request import Film, Progress, build_request
@@ -83,6 +83,14 @@ def test_retakes_leave_every_other_frame_as_it_is(models: Models, tmp_path: Path
     assert spans_that_differ(MIXED, original, frames(both, models, shelf)) == ["s3", "s4"]
 
 
+def test_frames_between_two_shots_of_a_take_do_not_depend_on_a_retake(models: Models, tmp_path: Path) -> None:
+    """At 24 frames a second the last frame of a shot lies between its own last picture and the next shot's first."""
+    take = board({"duration": 0.5}, {"duration": 0.5, "continue_from": "s1"}, fps=24)
+    original = frames(take, models, Shelf(tmp_path))
+    assert spans_that_differ(take, original, frames(take.retake("s2", 9), models, Shelf(tmp_path))) == ["s2"]
+    assert not np.array_equal(original[11], original[10])
+
+
 def test_a_retake_is_the_same_film_from_an_empty_shelf(models: Models, tmp_path: Path) -> None:
     made = MIXED.retake("s3", seed=99)
     frames(MIXED, models, Shelf(tmp_path / "a"))
@@ -141,9 +149,11 @@ def test_film_carries_its_board(models: Models, tmp_path: Path) -> None:
     assert isinstance(film, Film) and film.frames == 18 and film.seed == 5
     fractions = [event.fraction for event in progress if isinstance(event, Progress)]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    assert read_board(film.path) == film.storyboard == request.storyboard
+    carried, options = read_board(film.path), made_with(film.path)
+    assert carried == film.storyboard == request.storyboard
+    assert options == {"model": "pocket", "steps": 1, "guidance": 3.0}
     assert longtake.verify(film.path).verdict == "generated"
-    again = build_request(storyboard=read_board(film.path), steps=1)
+    again = build_request(storyboard=carried, **options)
     *_, copy = pipeline.generate(again, tmp_path / "b.mp4", models)
     assert copy.path.read_bytes() == film.path.read_bytes() and copy.produce_id == film.produce_id
 

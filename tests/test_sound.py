@@ -68,6 +68,7 @@ def test_a_board_says_who_speaks_when_and_what_is_heard() -> None:
     spoken = [cue for cue in cues if cue.kind == "speech"]
     assert [cue.what for cue in spoken] == ["It rained all night.", "你好", "再见"]
     assert [cue.voice for cue in spoken] == ["", "a young woman", "a young woman"]
+    assert [cue.language for cue in spoken] == ["en", "zh", "zh"]
     assert 0 < spoken[0].start < spoken[0].end <= 4 <= spoken[1].start < spoken[1].end <= spoken[2].start
     around = {cue.what: (cue.start, cue.end) for cue in cues if cue.kind == "ambience"}
     assert around == {"rain": (0, 7), "street": (0, 7), "waves": (7, 9)}

@@ -11,11 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.server.commands import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from longtake.adapt.fit import Options
-    from longtake.request import Request
-    from longtake.storyboard import Storyboard
+    from longtake.request import Event, Request
 
 
 UsageError: Any = typer.BadParameter.__base__
@@ -24,7 +26,9 @@ UsageError: Any = typer.BadParameter.__base__
 
 GROUPS = {
     "bench": "longtake.evaluate.bench_commands",
+    "curate": "longtake.curate.commands",
     "eval": "longtake.evaluate.commands",
+    "keys": "longtake.server.keys_commands",
     "train": "longtake.train.commands",
 }
 """Groups of commands that are imported only when they are asked for."""
@@ -51,6 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Words in, a film out, on your own machine. 一句话，一部短片。",
 )
+app.command()(serve)
 world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
 app.add_typer(world, name="world")
 
@@ -82,7 +87,9 @@ def generate(
     size: Annotated[str | None, typer.Option(help="Width x height in pixels; 1280x720 by default.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second: 12, 24 or 30; 24 by default.")] = None,
     seed: Seed = None,
-    model: Model = "pocket",
+    model: Annotated[
+        str | None, typer.Option(help="A model, or the path of a weights file; pocket by default.")
+    ] = None,
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
     one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
     director: Annotated[
@@ -99,13 +106,14 @@ def generate(
     ] = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    negative: Negative = "",
+    negative: Annotated[str | None, typer.Option(help="What the film should not show.")] = None,
     lora: Annotated[
         list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
     ] = None,
     cache: Annotated[
-        float, typer.Option(help="Error at which a step may be guessed, such as 0.05; 0 computes every step.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")] = "auto",
     attention: Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")] = False,
@@ -121,37 +129,40 @@ def generate(
     from longtake.adapt.plan import parse_memory
     from longtake.request import build_request
 
-    values = dict(seconds=seconds, size=size, fps=fps, seed=seed)
-    board = _board(storyboard, remake, values) if storyboard or remake else None
-    request = build_request(
-        prompt=prompt, model=model, image=image, one_take=one_take, director=director, storyboard=board,
-        steps=steps, guidance=guidance, negative=negative, sound=sound, music=music, subtitles=subtitles,
-        lora=lora, cache=cache, **values,
+    given = dict(
+        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
+        steps=steps, guidance=guidance, negative=negative, lora=lora or None, cache=cache,
     )  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    if storyboard or remake:
+        options = _board(storyboard, remake, options)
+    request = build_request(
+        one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, **options
+    )
     memory = None if memory_limit is None else parse_memory(memory_limit)
     _make(request, output, work, Options(precision, attention, compile, memory))
 
 
-def _board(path: Path | None, remake: str | None, values: dict[str, Any]) -> Storyboard:
-    """The storyboard to film, changed as the command line says; what is said of it is taken out of `values`."""
+def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options together with a storyboard's, which is changed as they say; changes are named on standard error."""
     from longtake.errors import RequestError
-    from longtake.film.script import read_board
+    from longtake.film.script import made_with, read_board
 
     if path is None:
         raise RequestError("--remake needs --storyboard: the board, or the film, whose shot is made again")
     board = read_board(path)
-    seed = values.pop("seed")
+    seed = options.pop("seed", None)
     if remake is not None:
         board = board.retake(remake, seed)
         print(f"shot {remake} again, from seed {board.shot(remake).seed}", file=sys.stderr)
     elif seed is not None:
         board = board.reseeded(seed)
     for name in ("size", "fps"):
-        said = values.pop(name)
+        said = options.pop(name, None)
         if said is not None and said != getattr(board, name):
             print(f"{name} {said} instead of the storyboard's {getattr(board, name)}", file=sys.stderr)
             board = board.revised(**{name: said})
-    return board
+    return made_with(path) | options | {"storyboard": board}
 
 
 @app.command()
@@ -234,6 +245,98 @@ def loop(
     )  # fmt: skip
 
 
+Board = Annotated[Path, typer.Argument(help="A storyboard, or a film made from one.", show_default=False)]
+
+
+@app.command()
+def storyboard(
+    prompt: Prompt,
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write.")] = Path("board.json"),
+    seconds: Annotated[
+        float | None, typer.Option(help="Length; as the script says, or 5 a shot, by default.")
+    ] = None,
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    director: Annotated[
+        str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
+    ] = "rules",
+    vocabulary: Annotated[str, typer.Option(help="Keep to the words of: any, pocket or full.")] = "any",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A word outside the vocabulary is an error.")
+    ] = False,
+) -> None:
+    """Write the storyboard of a prompt, to be read and changed before it is filmed."""
+    from longtake.boards import direct
+
+    board, notes = direct(
+        prompt, seconds=seconds, size=size, fps=fps, seed=seed, one_take=one_take, director=director,
+        vocabulary=vocabulary, strict=strict, output=output,
+    )  # fmt: skip
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"{output}  {len(board.shots)} shots, {board.seconds:g} s, seed {board.seed}")
+
+
+@app.command()
+def animatic(
+    board: Board,
+    output: Output = Path("preview.mp4"),
+    size: Annotated[str | None, typer.Option(help="Width x height; the board's by default.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second; the board's by default.")] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Atlas of drawings; the shipped one by default.")] = None,
+) -> None:
+    """Act a storyboard out on the paper theatre: every shot, cut and move in time, without a model."""
+    from longtake.boards import sized
+    from longtake.pipeline import animatic as act
+
+    _show(act(sized(board, size, fps), output, atlas))
+
+
+@app.command()
+def export(
+    board: Board,
+    output: Annotated[Path, typer.Option("-o", "--output", help="OpenTimelineIO file to write.")] = Path(
+        "film.otio"
+    ),
+    film: Annotated[Path | None, typer.Option(help="The finished film that the clips point into.")] = None,
+) -> None:
+    """Write a storyboard as a timeline for an editing program (OpenTimelineIO)."""
+    from longtake.film.script import read_board
+    from longtake.timeline import export as write
+    from longtake.video import FILMS
+
+    found = read_board(board)
+    write(found, output, film or (board if board.suffix.lower() in FILMS else None))
+    print(f"{output}  {len(found.shots)} clips, {found.seconds:g} s")
+
+
+@app.command()
+def sheet(
+    film: Clip,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write.")] = Path("sheet.png"),
+    poster: Annotated[bool, typer.Option("--poster", help="One whole frame instead.")] = False,
+    moving: Annotated[bool, typer.Option("--moving", help="The whole film as an animated .webp.")] = False,
+    columns: Annotated[int, typer.Option(help="Frames in a row of the sheet.")] = 4,
+    width: Annotated[int, typer.Option(help="Width of one frame in pixels.")] = 320,
+) -> None:
+    """Picture a film: a frame of each shot, a poster, or a moving picture for a page."""
+    from longtake import sheet as pictures
+    from longtake.errors import RequestError
+
+    if poster and moving:
+        raise RequestError("a picture is a --poster or --moving, not both; leave one out")
+    if not (1 <= columns <= 20 and 32 <= width <= 1920):
+        raise RequestError("columns must be 1 to 20 and width 32 to 1920")
+    if poster:
+        print(f"{output}  the frame at {pictures.poster(film, output):.1f} s")
+    elif moving:
+        print(f"{output}  {pictures.moving(film, output, width)} frames")
+    else:
+        print(f"{output}  {pictures.sheet(film, output, columns, width)} frames")
+
+
 @app.command()
 def dub(
     clip: Clip,
@@ -270,6 +373,8 @@ def verify(
     else:
         for signal in report.signals:
             print(f"{'yes' if signal.found else 'no ':3}  {signal.name}: {signal.detail}")
+        for reason in report.altered:
+            print(f"     {reason}")
         print(report.verdict)
     raise typer.Exit(0 if report.marked else 1)
 
@@ -360,6 +465,12 @@ def _run(output: Path, **values: Any) -> None:
 
 
 def _make(request: Request, output: Path, work: Path | None = None, options: Options | None = None) -> None:
+    from longtake.pipeline import generate as run
+
+    _show(run(request, output, work=work, options=options))
+
+
+def _show(made: Generator[Event, None, None]) -> None:
     """Show the events of the pipeline as a bar."""
     from contextlib import closing
 
@@ -367,7 +478,6 @@ def _make(request: Request, output: Path, work: Path | None = None, options: Opt
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    from longtake.pipeline import generate as run
     from longtake.request import Film
 
     console = Console(stderr=True)
@@ -379,7 +489,7 @@ def _make(request: Request, output: Path, work: Path | None = None, options: Opt
     )
     with (
         Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        closing(run(request, output, work=work, options=options)) as events,
+        closing(made) as events,
     ):
         task = bar.add_task("load", total=1.0)
         for event in events:

@@ -1,8 +1,8 @@
 """The main path: a request goes in, events come out, the last one is the film.
 
-load the model -> words to a storyboard and captions -> latents, shot by shot -> decode, finish and label frame by
-frame -> write with metadata -> read the marks back -> give the file its name. Closing the generator, or any error,
-leaves nothing behind but finished shots.
+load the model -> words to a storyboard and captions -> latents, shot by shot -> decode, finish and mark frame by
+frame -> write with metadata -> sign -> read the marks back -> give the file its name. Closing the generator, or any
+error, leaves nothing behind but finished shots.
 """
 
 from __future__ import annotations
@@ -12,16 +12,28 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.director import Understanding, understand
+from longtake.director import Understanding, compile, understand
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, write
 from longtake.finish.score import score, subtitled
 from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
-from longtake.provenance import aigc, label
-from longtake.provenance.verify import to_xmp, verify
-from longtake.request import Event, Film, Progress, Request
-from longtake.video import FILMS, PICTURES, Frame, Writer, add_sound, check_folder, output_error, settle
+from longtake.provenance import aigc
+from longtake.provenance.marking import Marks
+from longtake.provenance.verify import to_xmp
+from longtake.request import Event, Film, Progress, Request, build_request
+from longtake.storyboard import Storyboard
+from longtake.video import (
+    FILMS,
+    PICTURES,
+    Frame,
+    Writer,
+    add_sound,
+    check_folder,
+    output_error,
+    settle,
+    thumbnail,
+)
 
 if TYPE_CHECKING:
     from longtake.adapt.fit import Options
@@ -67,22 +79,55 @@ def generate(
         frames = clips.produce(request, script.caption, models, _is_picture(output))
     for note in (*script.notes, *warnings, *_slower(models)):
         yield Progress(stage="understand", message=note)
+    with adapted(models.dit, request.lora), memory_explained(models):
+        yield from _publish(request, output, frames, weights_id(models), script)
+
+
+def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
+    """Act a storyboard out on the paper theatre: no model, but sound, marks and checks as for every film."""
+    from longtake import animatic as preview
+
+    request = build_request(storyboard=board, model=preview.WEIGHTS)
+    _check_output(request, output)
+    script = Script(board, tuple(compile(board, shot) for shot in board.shots), preview.notes(board, atlas))
+    for note in script.notes:
+        yield Progress(stage="understand", message=note)
+    yield from _publish(request, output, _drawn(board, atlas), preview.WEIGHTS, script)
+
+
+def _drawn(board: Storyboard, atlas: Path | None) -> Iterator[Progress | list[Frame]]:
+    from longtake import animatic as preview
+
+    total = max(1, round(board.seconds * board.fps))
+    for number, frame in enumerate(preview.frames(board, atlas=atlas)):
+        if number % board.fps == 0:
+            yield Progress(stage="finish", fraction=0.95 * number / total)
+        yield [frame]
+
+
+def _publish(
+    request: Request,
+    output: Path,
+    frames: Iterator[Progress | list[Frame]],
+    weights: str,
+    script: Script | Understanding,
+) -> Generator[Event, None, None]:
+    """Write frames as a marked file with its sound, check it, and give it its name."""
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    tags = aigc.tags(request, weights_id(models), script.caption)
+    marks = Marks(request, weights, script.caption)
     sound = None if _is_picture(output) else score(request)
     for note in sound.notes if sound else ():
         yield Progress(stage="understand", message=note)
     if sound and request.subtitles == "burn":
         frames = subtitled(frames, sound.spoken, request.fps)
     try:
-        with adapted(models.dit, request.lora), memory_explained(models):
-            written = yield from (_write_picture if _is_picture(output) else _write_film)(
-                request, beside, frames, tags
-            )
+        written = yield from (_write_picture if _is_picture(output) else _write_film)(
+            request, beside, frames, marks
+        )
         if sound and request.sound:
             add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
-        _gate(request, beside)
+        marks.seal(beside, output.name)
         settle(beside, output)
         if sound and sound.spoken and request.subtitles in ("srt", "vtt"):
             write_subtitles(output.with_suffix(f".{request.subtitles}"), sound.spoken)
@@ -100,7 +145,7 @@ def generate(
         caption=script.caption,
         notes=script.notes,
         storyboard=request.storyboard,
-        produce_id=aigc.produce_id(request, weights_id(models)),
+        produce_id=aigc.produce_id(request, weights),
     )
 
 
@@ -162,18 +207,21 @@ def _slower(models: Models) -> tuple[str, ...]:
 
 
 def _write_film(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
+    progress = Progress(stage="denoise")
     try:
         for event in frames:
             if isinstance(event, Progress):
-                yield event
+                yield (progress := event)
                 continue
-            writer = writer or Writer(path, request.width, request.height, request.fps, tags)
+            writer = writer or Writer(path, request.width, request.height, request.fps, marks.tags)
             for frame in event:
-                seconds = writer.frames / request.fps
-                writer.write(label.burn(frame, seconds) if request.label else frame)
+                shown = marks.apply(frame, writer.frames / request.fps)
+                writer.write(shown)
+            if event:
+                yield progress.model_copy(update={"message": "", "preview": thumbnail(shown)})
         assert writer is not None
         yield Progress(stage="finish", fraction=0.97)
         writer.finish()
@@ -185,7 +233,7 @@ def _write_film(
 
 
 def _write_picture(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -194,31 +242,16 @@ def _write_picture(
         if isinstance(event, Progress):
             yield event
             continue
-        image = Image.fromarray(label.burn(event[0], 0.0) if request.label else event[0])
+        image = Image.fromarray(marks.apply(event[0], 0.0))
         text = PngInfo()
-        for key, value in tags.items():
+        for key, value in marks.tags.items():
             text.add_itxt(key, value)
         try:
             if path.suffix.lower() == ".png":
                 image.save(path, pnginfo=text)
             else:
-                image.save(path, quality=92, xmp=to_xmp(tags))
+                image.save(path, quality=92, xmp=to_xmp(marks.tags))
         except OSError as error:
             raise output_error(path, error) from error
         break
     return 1
-
-
-def _gate(request: Request, path: Path) -> None:
-    """What was written must carry its marks, or it is no film."""
-    report = verify(path)
-    missing = [
-        signal.name
-        for signal in report.signals
-        if not signal.found and (request.label or signal.name != "visible label")
-    ]
-    if missing:
-        raise OutputError(
-            f"the {' and the '.join(missing)} cannot be read back from the file, so it was not kept; "
-            "try a larger --size or report this with the seed"
-        )

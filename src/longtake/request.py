@@ -60,7 +60,9 @@ class Request(BaseModel):
     subtitles: Literal["none", "srt", "vtt", "burn"] = "none"
     """What is spoken, in a file beside the film or in the picture."""
     label: bool = True
-    """The visible label. Off only for training footage; recorded in the metadata."""
+    """The visible label. Off only for training footage; recorded in the metadata and signed."""
+    watermark: bool = True
+    """The pixel mark. Off only for training footage; recorded in the metadata and signed."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +173,8 @@ class Progress(BaseModel):
     message: str = ""
     """One line for the user: a word without a picture, a slower machine."""
     shot: int = 0
+    preview: bytes | None = None
+    """A small JPEG of the newest finished frame."""
 
 
 class Film(BaseModel):

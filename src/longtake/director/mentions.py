@@ -39,7 +39,7 @@ _NAMED_ZH = re.compile(
     r"(?:^|(?<=[。，；\s]))([\u4e00-\u9fff]{2,3})(?:(?:，|，?是)(一[个位名][^，。；：]{2,20})|是(一只[^，。；：]{2,20}))[，。]"
 )
 _PRONOUNS = re.compile(
-    r"\b(she|her|hers|herself|he|him|his|himself|it|its|itself|they|them|their|themselves)\b|(她们|他们|它们|她|他|它)",
+    r"\b(she|her|hers|herself|he|him|his|himself|it(?!\s+(?:rains?|snows?|starts? (?:to )?(?:rain|snow)\w*|is (?:raining|snowing|night|morning|dark|cold|late|noon)\b))|its|itself|they|them|their|themselves)\b|(她们|他们|它们|她|他|它)",
     re.IGNORECASE,
 )
 _FACELESS = frozenset({"building", "sky", "plant"})

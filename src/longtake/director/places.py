@@ -12,11 +12,11 @@ from longtake.director.vocabulary import hits
 
 PLACES: dict[str, str] = {
     "neon_street": r"\bneon\b.{0,20}\b(?:street|city|alley|signs?|lights?)\b|\b(?:tokyo|city|downtown|shibuya)\b.{0,12}\b(?:streets?|alley)\b"
-    r"|\btokyo\b|霓虹|东京|街头|闹市|城市街道|都市",
+    r"|\btokyo\b|(?:东京)?的?霓虹(?:街头|街道|街上)?|东京(?:街头|街道)?|街头|闹市|城市街道|都市",
     "snowy_field": r"\bsnow(?:y|-covered|-clad)? (?:field|plain|landscape|hill|ground|bank)s?\b|\b(?:in|through|across|out of|over|on) the"
     r" (?:deep |fresh |white )?snow\b|雪地|雪原|雪里|雪中|雪堆",
     "pine_forest": r"\b(?:forest|woods?|woodland|jungle|pines?)\b|森林|树林|松林|林间|丛林|竹林",
-    "beach": r"\b(?:beach|seaside|seashore|coast|shoreline)\b|\bby the (?:sea|ocean)\b|沙滩|海滩|海边|海岸",
+    "beach": r"\b(?:beach|seaside|seashore|coast|shoreline)\b|\b(?:by|on|across|at) the (?:sea|ocean)\b|海上|海面|大海|沙滩|海滩|海边|海岸",
     "desert": r"\b(?:desert|dunes?|sahara)\b|沙漠|沙丘|戈壁|大漠",
     "mountain": r"\b(?:mountains?|mountainside|summit|peaks?|cliffs?|ridge)\b|山顶|高山|雪山|山坡|悬崖|山间",
     "lake_shore": r"\b(?:lake|pond|river|riverbank|lakeside|stream)\b|湖边|湖畔|湖面|河边|池塘|江边",
@@ -109,20 +109,22 @@ def _not_a_place(words: str) -> bool:
 def _said(text: str, start: int, end: int, language: str) -> str:
     """The whole phrase around a place word: preposition, article and adjectives."""
     if language == "en":
+        if re.match(r"(?:in|on|at|by|among|under|inside|along|out|deep)\b", text[start:end], re.IGNORECASE):
+            return text[start:end]
         before = re.search(
             r"(?:\b(?:at|on|in|from|to) the (?:edge|end|middle|top|foot|side|bank|corner|heart) of\s+|\b(?:in|on|at|inside|through|along|across|by|under|near|over|down|deep in|among|to|into|onto|around|outside|of)\s+)?"
-            r"(?:\b(?:a|an|the|his|her|their)\s+)?(?:(?!(?:in|on|at|a|an|the|through|along|across|by|with|and|of|to|is|are)\b)[\w'-]+\s+){0,3}$",
+            r"(?:\b(?:a|an|the|his|her|their)\s+)?(?:(?!(?:in|on|at|a|an|the|through|along|across|by|with|and|of|to|is|are|into|onto|over|from|under|near|inside|out|around)\b)[\w'-]+\s+){0,3}$",
             text[:start],
             re.IGNORECASE,
         )
         words = (before[0] if before else "") + text[start:end]
-        found = re.search(
-            r"\b(?:in|on|at|inside|through|along|across|by|under|near|over|down|deep in|among|around|outside)\s.*$",
+        found = re.search(  # the last of several: "by the wind in a meadow"
+            r"(?:^|.*\s)((?:in|on|at|inside|through|along|across|by|under|near|over|down|deep in|among|around|outside)\s.*)$",
             words,
             re.IGNORECASE | re.DOTALL,
         )
         if found:
-            words = found[0]
+            words = found[1]
         elif not re.match(r"(?:a|an|the)\b", words, re.IGNORECASE):
             words = text[start:end]
         words = re.sub(r"^(?:to|into|onto|of)\s+", "in ", words, flags=re.IGNORECASE)

@@ -15,7 +15,7 @@ _NARRATOR = re.compile(
 )
 _NARRATION = re.compile(
     r"(?:\b(?:narrator|narration|voice[- ]?over|v\.?o\.?)(?: says)?|旁白|画外音|解说词?)\s*(?:\([^)]*\))?\s*[:：]\s*"
-    r"(?:[\"“「]([^\"”」]+)[\"”」]|([^\n]+))",
+    r"(?:[\"“「]([^\"”」]+)[\"”」]|([^\n]+?(?:[.!?。！？]+(?=\s|$|[^\x00-\x7f])|(?=\n|$))))",
     re.IGNORECASE,
 )
 _SCRIPT_LINE = re.compile(r"^\s*([A-Z][A-Z]+(?: [A-Z]+)?)\s*(?:\([^)]*\))?\s*:\s*([^\n]+)$", re.MULTILINE)

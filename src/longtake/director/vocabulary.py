@@ -144,6 +144,11 @@ def _bare(phrase: str) -> str:
 
 def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
     """(start, end, slot, key) of what the prompt names; the longest phrase at a place wins."""
+    return list(_hits(prompt, language))
+
+
+@lru_cache(maxsize=4096)
+def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
     low = prompt.lower()
     taken = [False] * len(low)
     found: list[tuple[int, int, str, str]] = []
@@ -158,7 +163,7 @@ def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
                 taken[start:end] = [True] * (end - start)
                 found.append((start, end, slot, key))
             start = low.find(phrase, end)
-    return found
+    return tuple(found)
 
 
 def _replacement(slot: str, key: str, vocabulary: Mapping[str, Sequence[str]], language: str) -> str | None:

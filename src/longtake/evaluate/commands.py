@@ -61,6 +61,30 @@ def pocket_command(
     typer.echo(str(page))
 
 
+@app.command("marks")
+def marks_command(
+    out: Out,
+    clips: Annotated[int, typer.Option(help="Clips in all; the first four are real.")] = 50,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 2.0,
+    short: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 360,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A row of the table, may be repeated; all by default.")
+    ] = None,
+) -> None:
+    """Attack the pixel mark in every known way and see what is still read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.marks import Plan, evaluate
+
+    plan = Plan(out, clips, seconds, short, tuple(only or ()))
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("attacking", total=1.0)
+        for name, share in evaluate(plan):
+            bar.update(task, description=name, completed=share)
+    typer.echo((out / "marks.md").read_text(encoding="utf-8"))
+
+
 @app.command("scaling")
 def scaling_command(
     data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
@@ -89,3 +113,27 @@ def scaling_command(
     fit = run_scaling(plan)["fit"]
     typer.echo(f"L = {fit['floor']:.4f} + {fit['scale']:.4g} C^-{fit['exponent']:.4f}")
     typer.echo(str(out / "scaling.svg"))
+
+
+@app.command("server")
+def server_command(
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the report.")] = None,
+    rate: Annotated[float, typer.Option(help="Creates a second of the load test.", min=1)] = 200.0,
+    seconds: Annotated[float, typer.Option(help="Length of the load test; 0 leaves it out.", min=0)] = 60.0,
+    jobs: Annotated[int, typer.Option(help="Jobs of the chaos test; 0 leaves it out.", min=0)] = 2000,
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 4,
+    worker_kills: Annotated[int, typer.Option(help="Workers to kill.", min=0)] = 4,
+    server_kills: Annotated[int, typer.Option(help="Times to kill the server.", min=0)] = 10,
+    pretend: Annotated[float, typer.Option(help="Seconds a made-up film takes.", min=0.01)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Chooses what is killed when.")] = 0,
+) -> None:
+    """Press the server, then kill it and its workers at random, and count what was lost: it must be nothing."""
+    from longtake.evaluate.server import ServerPlan, evaluate_server, report
+
+    plan = ServerPlan(rate, seconds, jobs, workers, worker_kills, server_kills, pretend, seed)
+    outcome = evaluate_server(plan, load=seconds > 0, chaos=jobs > 0)
+    page = report(plan, outcome)
+    typer.echo(page)
+    if out is not None:
+        out.write_text(page, encoding="utf-8")
+    raise typer.Exit(0 if outcome.is_sound else 1)

@@ -104,9 +104,9 @@ class Studio:
             self._shelf.put(key, shot)
         return shot
 
-    def fetch(self, index: int) -> Finished:
+    def fetch(self, index: int, first: bool = False) -> Finished:
         """The same at once, without reporting."""
-        steps = self.finished(index)
+        steps = self.finished(index, first)
         while True:
             try:
                 next(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from longtake.film.make import Settings, Studio
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MAKING = 0.6
 """Share of the work that is sampling; the rest is decoding, finishing and writing."""
+
+
+_BATCH = 8
+"""Finished frames that are handed on at once."""
 
 
 def produce(
@@ -58,7 +63,9 @@ def produce(
     wanted = board.spans()[-1][1]
     size, native = (request.width, request.height), models.config.fps
     frames = show(board, plans, studio.fetch, lambda: Finisher(size, board.fps, native), models)
-    for shown, (index, frame) in enumerate(frames, start=1):
-        yield [frame]
-        if shown % board.fps == 0:
-            yield Progress(stage="finish", fraction=MAKING + (0.97 - MAKING) * shown / wanted, shot=index)
+    shown = 0
+    while batch := list(islice(frames, _BATCH)):
+        yield [frame for _, frame in batch]
+        shown += len(batch)
+        share_shown = (0.97 - MAKING) * shown / wanted
+        yield Progress(stage="finish", fraction=MAKING + share_shown, shot=batch[-1][0])

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from longtake.director import Direction, compile, propose, understand
 from longtake.errors import RequestError
-from longtake.provenance.verify import verify
+from longtake.provenance.verify import verify as read_marks
 from longtake.request import Request
 from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
 from longtake.video import FILMS
+
+_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "negative", "lora", "cache")
+"""Options of a request that a storyboard leaves open."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,26 @@ def read_board(path: Path) -> Storyboard:
     """The storyboard in a JSON file, or the one that a film was made from. Raises RequestError, MediaError."""
     if path.suffix.lower() not in FILMS:
         return load_storyboard(path)
-    record = verify(path).record or {}
-    board = record.get("request", {}).get("storyboard")
-    if board is None:
+    board = _request_of(path).get("storyboard")
+    if not board:
         raise RequestError(f"{path} does not say which storyboard it was made from; give the board's .json")
     return beside(build_storyboard(board), path)
+
+
+def made_with(path: Path) -> dict[str, Any]:
+    """The options that a film was made with, its storyboard left aside; none for a board's JSON file."""
+    if path.suffix.lower() not in FILMS:
+        return {}
+    request = _request_of(path)
+    options = {name: request[name] for name in _OF_A_FILM if request.get(name)}
+    if "image" in options:
+        options["image"] = path.parent / options["image"]
+    return options
+
+
+def _request_of(film: Path) -> dict[str, Any]:
+    found: dict[str, Any] = (read_marks(film).record or {}).get("request", {})
+    return found
 
 
 def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:

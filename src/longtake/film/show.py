@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-import torch
 from torch import Tensor
 
 from longtake.film import transitions
@@ -22,6 +21,12 @@ from longtake.video import Frame
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
+
+
+class Fetch(Protocol):
+    """The finished shot of this index, or its first version."""
+
+    def __call__(self, index: int, first: bool = False) -> Finished: ...
 
 
 class Finisher(Protocol):
@@ -39,7 +44,7 @@ class Finisher(Protocol):
 def show(
     board: Storyboard,
     plans: Sequence[ShotPlan],
-    finished: Callable[[int], Finished],
+    finished: Fetch,
     finisher: Callable[[], Finisher],
     models: Models,
 ) -> Iterator[tuple[int, Frame]]:
@@ -71,28 +76,25 @@ def show(
 def _reel(
     plans: Sequence[ShotPlan],
     index: int,
-    finished: Callable[[int], Finished],
+    finished: Fetch,
     finisher: Finisher,
     models: Models,
 ) -> Iterator[Frame]:
     """All frames of one shot, lead-in and lead-out included."""
     plan, shot = plans[index], finished(index)
-    latents, memory = shot.latents, None
-    if index + 1 < len(plans) and plans[index + 1].past == index:
-        # what is interpolated towards after the last frame; none of it is shown
-        following = plans[index + 1]
-        latents = torch.cat(
-            [latents, finished(index + 1).latents[:, :, int(following.shared) :][:, :, :1]], 2
-        )
-    if shot.lead is not None:
-        for latent in shot.lead.split(1, 2):
-            _, memory = decode(latent, memory, models)
 
     def finished_frames() -> Iterator[Frame]:
-        nonlocal memory
-        for latent in latents.split(1, 2):
+        memory = None
+        for latent in () if shot.lead is None else shot.lead.split(1, 2):
+            _, memory = decode(latent, memory, models)
+        for latent in shot.latents.split(1, 2):
             decoded, memory = decode(latent, memory, models)
             yield from finisher.push(decoded)
+        if index + 1 < len(plans) and plans[index + 1].past == index:
+            # what the last frames move towards: the next shot's first version, so that its retakes change nothing here
+            following = finished(index + 1, True).latents[:, :, int(plans[index + 1].shared) :]
+            decoded, _ = decode(following[:, :, :1], memory, models)
+            yield from finisher.push(decoded[:, :, :1])
         yield from finisher.flush()
 
     return islice(finished_frames(), plan.skip, plan.skip + plan.frames)

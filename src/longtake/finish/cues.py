@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from longtake.finish.speech import language_of
 from longtake.storyboard import Shot, Storyboard
 
 Kind = Literal["speech", "ambience", "music"]
@@ -92,7 +93,9 @@ def _spoken(shot: Shot, start: float, end: float, language: str, voices: dict[st
     whole, at, cues = sum(len(text) for text, _ in lines), start, []
     for text, voice in lines:  # each gets its share of the shot; the mix moves what runs over
         share = (end - start) * len(text) / whole
-        cues.append(Cue("speech", at + min(LEAD, share / 4), at + share, text, language, voice))
+        cues.append(
+            Cue("speech", at + min(LEAD, share / 4), at + share, text, language_of(text, language), voice)
+        )
         at += share
     return cues
 

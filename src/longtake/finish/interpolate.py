@@ -1,111 +1,97 @@
-"""The picture between two pictures: a small network that sees motion, trained on the paper theatre.
+"""The picture between two pictures: each place is fetched from both along the motion found there.
 
-Intermediate flow from coarse to fine (Huang et al. 2022, arXiv:2011.06294): three blocks at a quarter, half and the
-whole size refine two flows, from the wanted moment back to the first frame and on to the second, and a mask that
-says which of the two shows what; the last block also adds what neither has. Axes: frames b 3 h w in [-1, 1], flow
-in pixels (x, y), time 0..1 between the two.
+Symmetric block matching from coarse to fine: for every pixel of the picture half-way, the displacement d is sought
+for which the first frame at x - d and the second at x + d look alike, over a window that grows with the square of
+its side and with a small price on moving. Being anchored in the picture that is made, it leaves no holes. On the
+paper theatre it did better than a small learned network (docs/finish.md).
+Axes: frames 3 h w in [-1, 1], flow 2 h w in pixels (x, y), time 0..1 between the two frames.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from longtake.model.device import autocast
-from longtake.model.tensorfile import load_strictly, read_safetensors
+LEVELS = ((8, 3), (4, 2), (2, 2), (1, 1))
+"""Scale, and how far is searched there to each side, in pixels of that scale: half-displacements up to 37 pixels."""
+WINDOW = 13
+"""Side of the window that is compared, pixels; 7 at the coarse scales."""
+PRICE = 0.02
+"""Added per pixel of change, to a difference of brightness of 0..2: flat areas stay where they are."""
 
-FILE = Path(__file__).parent.parent / "weights" / "interpolate.safetensors"
-CELL = 8
-"""Both sides are padded to a multiple of this."""
-_SEEN = 18
-"""Channels a block reads: both frames, both warped, time, two flows, mask."""
-
-
-class Block(nn.Module):
-    """One refinement at 1/scale of the size; answers with changes of flows and mask (and of the picture)."""
-
-    def __init__(self, scale: int, width: int, outputs: int = 5) -> None:
-        super().__init__()
-        self.scale = scale
-        self.first = nn.Conv2d(_SEEN, width, 4, stride=2, padding=1)
-        self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(4))
-        self.last = nn.Conv2d(width, 4 * outputs, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        assert self.last.bias is not None
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, seen: Tensor) -> Tensor:
-        """b 18 h w -> b outputs h w."""
-        scale = self.scale
-        if scale > 1:
-            seen = F.avg_pool2d(seen, scale)
-        x = F.silu(self.first(seen))
-        for layer in self.body:
-            x = x + F.silu(layer(x))
-        change = F.pixel_shuffle(self.last(x).float(), 2)
-        if scale > 1:
-            change = F.interpolate(change, scale_factor=scale, mode="bilinear", align_corners=False)
-        return change
+DOUBT = 0.25
+"""Difference (of 2) between what both frames show of one place from which the motion found there is not believed:
+something is hidden in one of them, or turns up from nowhere. Such places are blended."""
 
 
-class Interpolator(nn.Module):
-    """Two frames and a time -> the frame at that time."""
+def between(first: Tensor, second: Tensor, times: Tensor) -> Tensor:
+    """The frames [n 3 h w] at `times` [n] between two frames [3 h w]."""
+    flow = find_motion(first, second)[None]
+    made = []
+    for time in times.tolist():
+        before = warp(first[None], -2 * time * flow)
+        after = warp(second[None], 2 * (1 - time) * flow)
+        moved = before * (1 - time) + after * time
+        unlike = F.avg_pool2d((before - after).abs().mean(1, keepdim=True), 7, 1, 3, count_include_pad=False)
+        trust = torch.exp(-((unlike / DOUBT) ** 2))
+        made.append(moved * trust + (first * (1 - time) + second * time) * (1 - trust))
+    return torch.cat(made)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList([Block(4, 64), Block(2, 48), Block(1, 32, outputs=8)])
 
-    def forward(self, first: Tensor, second: Tensor, time: Tensor) -> Tensor:
-        """b 3 h w twice and b -> b 3 h w; h and w multiples of CELL."""
-        b, _, h, w = first.shape
-        moment = time.view(b, 1, 1, 1).expand(b, 1, h, w)
-        flow = first.new_zeros(b, 4, h, w)
-        mask = first.new_zeros(b, 1, h, w)
-        before, after, rest = first, second, None
-        for block in self.blocks:
-            seen = torch.cat([first, second, before, after, moment, flow / 16, mask], 1)
-            change = block(seen)
-            flow, mask, rest = flow + 16 * change[:, :4], mask + change[:, 4:5], change[:, 5:]
-            before, after = warp(first, flow[:, :2]), warp(second, flow[:, 2:])
-        share = torch.sigmoid(mask + torch.logit(1 - moment, eps=1e-3))
-        assert rest is not None
-        made: Tensor = before * share + after * (1 - share) + rest
-        return made
+@torch.no_grad()
+def find_motion(first: Tensor, second: Tensor) -> Tensor:
+    """Half the displacement from the first frame to the second, seen from half-way, [2 h w]."""
+    pair = torch.stack([first, second])  # 2 3 h w
+    flow = pair.new_zeros(1, 2, 1, 1)
+    coarser = LEVELS[0][0] * 2
+    for scale, radius in LEVELS:
+        small = F.avg_pool2d(pair, scale) if scale > 1 else pair
+        flow = F.interpolate(flow, size=small.shape[-2:], mode="bilinear", align_corners=False) * (
+            coarser / scale
+        )
+        flow = flow + _search(
+            warp(small[:1], -flow), warp(small[1:], flow), radius, WINDOW if scale < 4 else 7
+        )
+        flow, coarser = _median(flow), scale
+    return flow[0]
+
+
+def _search(first: Tensor, second: Tensor, radius: int, window: int) -> Tensor:
+    """The whole-pixel change of flow [1 2 h w] after which two frames 1 3 h w fit best."""
+    h, w = first.shape[-2:]
+    padding = (radius,) * 4
+    a, b = F.pad(first, padding, mode="replicate"), F.pad(second, padding, mode="replicate")
+    reach = range(-radius, radius + 1)
+    moves = [(x, y) for y in reach for x in reach]
+
+    def shifted(frame: Tensor, x: int, y: int) -> Tensor:
+        return frame[..., radius + y : radius + y + h, radius + x : radius + x + w]
+
+    unlike = torch.cat(
+        [(shifted(a, -x, -y) - shifted(b, x, y)).abs().mean(1, keepdim=True) for x, y in moves]
+    )
+    half = window // 2
+    unlike = F.avg_pool2d(unlike, (window, 1), 1, (half, 0), count_include_pad=False)
+    unlike = F.avg_pool2d(unlike, (1, window), 1, (0, half), count_include_pad=False)
+    table = torch.tensor(moves, dtype=first.dtype)  # moves 2
+    best = (unlike[:, 0] + PRICE * table.norm(dim=1).view(-1, 1, 1)).argmin(0)  # h w
+    return table[best].permute(2, 0, 1)[None]
+
+
+def _median(flow: Tensor) -> Tensor:
+    """Median of each 3 x 3 neighbourhood: single wrong vectors go."""
+    h, w = flow.shape[-2:]
+    patches = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3).view(1, 2, 9, h, w)
+    return patches.median(2).values
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
-    """Each pixel fetched from `flow` (b 2 h w, pixels) away; the edge goes on outside."""
-    _, _, h, w = frames.shape
-    y, x = torch.meshgrid(
-        torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij"
-    )
+    """Each pixel of [b 3 h w] fetched from `flow` [b 2 h w] pixels away; the edge goes on outside."""
+    h, w = frames.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     u = (flow[:, 0] + x + 0.5) * (2 / w) - 1
     v = (flow[:, 1] + y + 0.5) * (2 / h) - 1
     return F.grid_sample(
         frames, torch.stack([u, v], -1), mode="bilinear", padding_mode="border", align_corners=False
     )
-
-
-@lru_cache(maxsize=2)
-def load(path: Path = FILE) -> Interpolator:
-    """The trained network. Raises WeightsError."""
-    network = Interpolator()
-    load_strictly(network, read_safetensors(path)[0], path)
-    return network.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def between(first: Tensor, second: Tensor, times: Tensor) -> Tensor:
-    """The frames [n 3 h w] at `times` [n] between two frames [3 h w]."""
-    h, w = first.shape[-2:]
-    padding = (0, -w % CELL, 0, -h % CELL)
-    pair = F.pad(torch.stack([first, second]), padding, mode="replicate")
-    made = []
-    for time in times:  # one at a time: less memory, and the caches stay warm
-        with autocast(torch.device("cpu")):
-            made.append(load()(pair[:1], pair[1:], time.view(1))[..., :h, :w])
-    return torch.cat(made).clamp(-1, 1)

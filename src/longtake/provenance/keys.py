@@ -128,8 +128,12 @@ def _fresh(version: int) -> MasterKey:
 def _read(path: Path) -> tuple[MasterKey, ...]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["keys"]
-        keys = tuple(MasterKey(int(e["version"]), bytes.fromhex(e["secret"]), str(e["created"])) for e in entries)
-        if [k.version for k in keys] != list(range(len(keys))) or any(len(k.secret) != KEY_BYTES for k in keys):
+        keys = tuple(
+            MasterKey(int(e["version"]), bytes.fromhex(e["secret"]), str(e["created"])) for e in entries
+        )
+        if [k.version for k in keys] != list(range(len(keys))) or any(
+            len(k.secret) != KEY_BYTES for k in keys
+        ):
             raise ValueError("versions or lengths are wrong")
         if not 0 < len(keys) <= MOST_KEYS:
             raise ValueError("no keys, or too many")
@@ -144,7 +148,8 @@ def _read(path: Path) -> tuple[MasterKey, ...]:
 def _write(path: Path, keys: tuple[MasterKey, ...], exclusive: bool = False) -> None:
     """Beside, durable, then renamed; readable by the user alone from the first byte."""
     text = json.dumps(
-        {"keys": [{"version": k.version, "secret": k.secret.hex(), "created": k.created} for k in keys]}, indent=1
+        {"keys": [{"version": k.version, "secret": k.secret.hex(), "created": k.created} for k in keys]},
+        indent=1,
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -43,7 +43,9 @@ class Signature:
     detail: str = ""
 
 
-def sign(source: Path, target: Path, title: str, mark: str, notes: dict[str, Any], folder: Path | None = None) -> None:
+def sign(
+    source: Path, target: Path, title: str, mark: str, notes: dict[str, Any], folder: Path | None = None
+) -> None:
     """Write `source` with a manifest to `target`. `mark` is the pixel mark's id, or empty.
 
     Raises KeyFileError for certificates that cannot be used, OutputError when the file cannot be signed.
@@ -54,10 +56,14 @@ def sign(source: Path, target: Path, title: str, mark: str, notes: dict[str, Any
     manifest = _manifest(title, mark, notes)
     try:
         info = c2pa.C2paSignerInfo(algorithm, chain.encode(), key.encode(), None)
-        with _context(None) as context, c2pa.Signer.from_info(info) as signer:
-            with c2pa.Builder(json.dumps(manifest), context) as builder:
-                with open(source, "rb") as read, open(target, "w+b") as written:
-                    builder.sign(signer, MIME[source.suffix.lower()], read, written)
+        with (
+            _context(None) as context,
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Builder(json.dumps(manifest), context) as builder,
+            open(source, "rb") as read,
+            open(target, "w+b") as written,
+        ):
+            builder.sign(signer, MIME[source.suffix.lower()], read, written)
     except (c2pa.C2paError, OSError) as error:
         target.unlink(missing_ok=True)
         raise OutputError(
@@ -70,13 +76,17 @@ def read(path: Path, folder: Path | None = None) -> Signature:
     """The manifest of a file, checked against the root of this user. Never raises for what a file may hold."""
     import c2pa
 
-    mime = MIME.get(path.suffix.lower())
+    mime = _mime(path)
     if mime is None:
         return Signature("none", detail="no C2PA for this kind of file")
     root = (folder or data_dir()) / _ROOT
     try:
         anchors = root.read_text(encoding="ascii") if root.exists() else None
-        with _context(anchors) as context, open(path, "rb") as file, c2pa.Reader(mime, file, context=context) as reader:
+        with (
+            _context(anchors) as context,
+            open(path, "rb") as file,
+            c2pa.Reader(mime, file, context=context) as reader,
+        ):
             store = json.loads(reader.json())
     except c2pa.C2paError as error:
         if isinstance(error, c2pa.C2paError.ManifestNotFound):
@@ -87,9 +97,25 @@ def read(path: Path, folder: Path | None = None) -> Signature:
     return _read_store(store)
 
 
+def _mime(path: Path) -> str | None:
+    """By the first bytes, since a name may say anything."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return None
+    if head[4:8] == b"ftyp":
+        return "video/quicktime" if head[8:10] == b"qt" else "video/mp4"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "image/webp", b"AVI ": "video/avi"}.get(head[8:])
+    return "image/png" if head[:4] == b"\x89PNG" else "image/jpeg" if head[:3] == b"\xff\xd8\xff" else None
+
+
 def _read_store(store: dict[str, Any]) -> Signature:
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
-    assertions = {a.get("label", ""): a.get("data", {}) for a in manifest.get("assertions", []) if isinstance(a, dict)}
+    assertions = {
+        a.get("label", ""): a.get("data", {}) for a in manifest.get("assertions", []) if isinstance(a, dict)
+    }
     sources = [
         str(action.get("digitalSourceType", ""))
         for label, data in assertions.items()
@@ -235,4 +261,3 @@ def _make_signer(folder: Path) -> None:
 
 def _short(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:100]
-

@@ -68,6 +68,21 @@ def data_command(
         (render_groups if kind == "groups" else render_films)(plan)
 
 
+@app.command("footage")
+def footage_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of your films.", show_default=False)],
+    out: Out,
+    ledger: Annotated[Path, typer.Option(help="Signed ledger that longtake curate wrote.")],
+    size: Annotated[str, typer.Option(help="Size of the pieces.")] = "320x192",
+) -> None:
+    """Cut your own films into pieces for `train vae`; refuses what the ledger does not admit."""
+    from longtake.train.footage import import_footage
+
+    for pair in parse_sizes(size) or ():
+        for path in import_footage(folder, ledger, out, pair):
+            print(path)
+
+
 @app.command("encode")
 def encode_command(
     films: Annotated[Path, typer.Option(help="Folder of rendered films.")],
@@ -282,27 +297,6 @@ def upscale_command(
     _threads(threads)
     plan = UpscalePlan(out, atlas, scenes, device=device, seed=seed)
     _finish(train_upscale(plan, _budget(minutes, steps)))
-
-
-@app.command("interpolate")
-def interpolate_command(
-    out: Out,
-    atlas: Annotated[
-        Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
-    ] = None,
-    scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 300,
-    minutes: Minutes = None,
-    steps: Steps = None,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Train the network that makes the frames between two frames."""
-    from longtake.train.interpolate import InterpolatePlan, train_interpolate
-
-    _threads(threads)
-    plan = InterpolatePlan(out, atlas, scenes, device=device, seed=seed)
-    _finish(train_interpolate(plan, _budget(minutes, steps)))
 
 
 def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:

@@ -1,9 +1,10 @@
-"""What the finishing networks learn from: the same moment of the paper theatre at two sizes, or many moments of one.
+"""Truth for finishing: the same moment of the paper theatre at two sizes, and many moments between two frames.
 
     enlarging      target uint8 [n 3 H W] and, at a quarter of the size, low uint8 [n 2 3 h w]: averaged, and as the
                    pocket decoder answers when it is shown the frame
     interpolating  frames uint8 [n 7 3 h w] at MOMENTS tenths of the way between two frames of a 12 fps film
-Rendered once into the run's folder; held-out scenes have pairs of words no training scene has.
+The upscaler learns from the first; bench/finish.py measures with both. Rendered once into a folder; held-out
+scenes have pairs of words no training scene has.
 """
 
 from __future__ import annotations

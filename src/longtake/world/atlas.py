@@ -29,6 +29,9 @@ SOURCE_FPS = 24.0
 SHIPPED = Path(__file__).parent / "data" / "atlas.zip"
 """The tiny atlas inside the package."""
 
+PREVIEW = Path(__file__).parent / "data" / "preview.zip"
+"""Fewer frames of more drawings, twice as large: for previews at film sizes."""
+
 _VERSION = 1
 _OPAQUE = 26
 """Alpha (of 255) from which a pixel counts as drawn when the visible box is measured."""
@@ -123,6 +126,17 @@ class Atlas:
             strips[code] = Strip(sum(map(len, tiles)), entry["frames"], entry["period"], tuple(entry["bbox"]))
             tiles.append(strip.astype(np.uint8))
         return cls(np.concatenate(tiles), strips)
+
+
+def names(path: Path) -> tuple[str, ...]:
+    """Codes of the drawings in an atlas file, without reading them. Raises MediaError."""
+    try:
+        with zipfile.ZipFile(path) as pack:
+            return tuple(json.loads(pack.read("index.json"))["strips"])
+    except FileNotFoundError:
+        raise MediaError(f"no atlas at {path}; build one with `longtake world atlas`") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise MediaError(f"{path} is not an atlas ({error}); build it with `longtake world atlas`") from None
 
 
 def cache_path() -> Path:
