@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -21,6 +22,12 @@ from longtake.model.vae import VAE
 torch.set_num_threads(
     1
 )  # small tensors: a second thread costs more than it brings, and numbers stay the same
+
+
+@pytest.fixture(autouse=True, scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keys and certificates of the tests' own; a user's are never touched."""
+    os.environ["LONGTAKE_DATA"] = str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 
 GROUPS = {
+    "curate": "longtake.curate.commands",
     "eval": "longtake.evaluate.commands",
     "keys": "longtake.server.keys_commands",
     "train": "longtake.train.commands",
@@ -372,6 +373,8 @@ def verify(
     else:
         for signal in report.signals:
             print(f"{'yes' if signal.found else 'no ':3}  {signal.name}: {signal.detail}")
+        for reason in report.altered:
+            print(f"     {reason}")
         print(report.verdict)
     raise typer.Exit(0 if report.marked else 1)
 

@@ -27,6 +27,7 @@ from longtake.finish.speech import language_of
 from longtake.finish.subtitles import Caption, at, read_subtitles, write_subtitles
 from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc, label
+from longtake.provenance.marking import pixel_marker, sign_in_place
 from longtake.provenance.verify import Report, verify
 from longtake.request import Request
 from longtake.video import (
@@ -88,11 +89,14 @@ def dub(what: Dub, output: Path) -> Dubbed:
     try:
         if what.subtitles == "burn" or not report.marked:
             captions = track.spoken if what.subtitles == "burn" else ()
-            _encode_again(what.film, beside, shape, captions, tags, labelled=_has_label(report))
+            _encode_again(what.film, beside, shape, captions, tags, report)
             add_sound(beside, track.samples, RATE)
         else:
             _copy(what.film, beside)
             add_sound(beside, track.samples, RATE, tags)
+        marked = verify(beside, thorough=False)
+        notes = {"dubbed": True, "visible_label": _has_label(marked), "pixel_mark": marked.mark or "none"}
+        sign_in_place(beside, output.name, marked.mark, notes)
         _gate(report, beside)
         settle(beside, output)
     finally:
@@ -186,17 +190,25 @@ def _encode_again(
     shape: Outline,
     captions: tuple[Caption, ...],
     tags: dict[str, str],
-    labelled: bool,
+    report: Report,
 ) -> None:
-    """Write the frames anew, with captions, and with the label where there was none."""
+    """Write the frames anew, with captions, and with the label and the pixel mark where there were none."""
     rate = max(1, min(60, math.ceil(shape.rate - 0.01)))
     writer: Writer | None = None
+    labelled, marked = _has_label(report), bool(report.mark)
+    found = aigc.parse(tags[aigc.KEY]) or {}
+    marker = None
     try:
         for frame in _even(read_frames(film, fps=rate)):
             writer = writer or Writer(target, frame.shape[1], frame.shape[0], rate, tags)
             seconds = writer.frames / rate
             shown = burn(frame, at(captions, seconds))
-            writer.write(shown if labelled else label.burn(shown, seconds))
+            if not labelled:
+                shown = label.burn(shown, seconds)
+            if not marked:
+                marker = marker or pixel_marker(str(found["ProduceID"]), shown.shape[1], shown.shape[0])
+                shown = marker.apply(shown, seconds) if marker else shown
+            writer.write(shown)
         assert writer is not None
         writer.finish()
     except BaseException:

@@ -1,8 +1,8 @@
 """The main path: a request goes in, events come out, the last one is the film.
 
-load the model -> words to a storyboard and captions -> latents, shot by shot -> decode, finish and label frame by
-frame -> write with metadata -> read the marks back -> give the file its name. Closing the generator, or any error,
-leaves nothing behind but finished shots.
+load the model -> words to a storyboard and captions -> latents, shot by shot -> decode, finish and mark frame by
+frame -> write with metadata -> sign -> read the marks back -> give the file its name. Closing the generator, or any
+error, leaves nothing behind but finished shots.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from longtake.film.script import Script, write
 from longtake.finish.score import score, subtitled
 from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
-from longtake.provenance import aigc, label
-from longtake.provenance.verify import to_xmp, verify
+from longtake.provenance import aigc
+from longtake.provenance.marking import Marks
+from longtake.provenance.verify import to_xmp
 from longtake.request import Event, Film, Progress, Request, build_request
 from longtake.storyboard import Storyboard
 from longtake.video import (
@@ -112,7 +113,7 @@ def _publish(
 ) -> Generator[Event, None, None]:
     """Write frames as a marked file with its sound, check it, and give it its name."""
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    tags = aigc.tags(request, weights, script.caption)
+    marks = Marks(request, weights, script.caption)
     sound = None if _is_picture(output) else score(request)
     for note in sound.notes if sound else ():
         yield Progress(stage="understand", message=note)
@@ -120,12 +121,12 @@ def _publish(
         frames = subtitled(frames, sound.spoken, request.fps)
     try:
         written = yield from (_write_picture if _is_picture(output) else _write_film)(
-            request, beside, frames, tags
+            request, beside, frames, marks
         )
         if sound and request.sound:
             add_sound(beside, sound.samples, RATE)
         yield Progress(stage="verify", fraction=1.0)
-        _gate(request, beside)
+        marks.seal(beside, output.name)
         settle(beside, output)
         if sound and sound.spoken and request.subtitles in ("srt", "vtt"):
             write_subtitles(output.with_suffix(f".{request.subtitles}"), sound.spoken)
@@ -190,7 +191,7 @@ def _slower(models: Models) -> tuple[str, ...]:
 
 
 def _write_film(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
     progress = Progress(stage="denoise")
@@ -199,10 +200,9 @@ def _write_film(
             if isinstance(event, Progress):
                 yield (progress := event)
                 continue
-            writer = writer or Writer(path, request.width, request.height, request.fps, tags)
+            writer = writer or Writer(path, request.width, request.height, request.fps, marks.tags)
             for frame in event:
-                seconds = writer.frames / request.fps
-                shown = label.burn(frame, seconds) if request.label else frame
+                shown = marks.apply(frame, writer.frames / request.fps)
                 writer.write(shown)
             if event:
                 yield progress.model_copy(update={"message": "", "preview": thumbnail(shown)})
@@ -217,7 +217,7 @@ def _write_film(
 
 
 def _write_picture(
-    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], tags: dict[str, str]
+    request: Request, path: Path, frames: Iterator[Progress | list[Frame]], marks: Marks
 ) -> Generator[Progress, None, int]:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -226,31 +226,16 @@ def _write_picture(
         if isinstance(event, Progress):
             yield event
             continue
-        image = Image.fromarray(label.burn(event[0], 0.0) if request.label else event[0])
+        image = Image.fromarray(marks.apply(event[0], 0.0))
         text = PngInfo()
-        for key, value in tags.items():
+        for key, value in marks.tags.items():
             text.add_itxt(key, value)
         try:
             if path.suffix.lower() == ".png":
                 image.save(path, pnginfo=text)
             else:
-                image.save(path, quality=92, xmp=to_xmp(tags))
+                image.save(path, quality=92, xmp=to_xmp(marks.tags))
         except OSError as error:
             raise output_error(path, error) from error
         break
     return 1
-
-
-def _gate(request: Request, path: Path) -> None:
-    """What was written must carry its marks, or it is no film."""
-    report = verify(path)
-    missing = [
-        signal.name
-        for signal in report.signals
-        if not signal.found and (request.label or signal.name != "visible label")
-    ]
-    if missing:
-        raise OutputError(
-            f"the {' and the '.join(missing)} cannot be read back from the file, so it was not kept; "
-            "try a larger --size or report this with the seed"
-        )

@@ -60,7 +60,9 @@ class Request(BaseModel):
     subtitles: Literal["none", "srt", "vtt", "burn"] = "none"
     """What is spoken, in a file beside the film or in the picture."""
     label: bool = True
-    """The visible label. Off only for training footage; recorded in the metadata."""
+    """The visible label. Off only for training footage; recorded in the metadata and signed."""
+    watermark: bool = True
+    """The pixel mark. Off only for training footage; recorded in the metadata and signed."""
 
     @model_validator(mode="before")
     @classmethod

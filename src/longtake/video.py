@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import os
-from collections.abc import Generator, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +30,10 @@ LONGEST_SECONDS = 600.0
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FILMS = (".mp4", ".mov", ".m4v")
 CRF = 18
+SAMPLED_FRAMES = 288
+"""Frames of up to 1080p a detector looks at; fewer of larger ones."""
+SAMPLING_SECONDS = 20.0
+PIECES, PIECE = 6, 2.0
 SOUND_BITS = 192_000
 """Bits a second of the AAC track."""
 _SOUND_FRAME = 1024
@@ -229,6 +235,70 @@ def read_frames(path: Path, fps: float | None = None) -> Generator[Frame, None, 
         container.close()
     if not produced:
         raise MediaError(f"{path.name} has no readable frame; it may be cut off: save it again")
+
+
+def sample_grey(path: Path, size: Callable[[int, int], tuple[int, int]]) -> Generator[Frame, None, None]:
+    """Brightness [h w] of the frames a detector looks at: all of a short video, pieces of two seconds of a long one.
+
+    `size` says at which (width, height) to look at a picture of some size. Time and memory are bounded whatever the
+    container claims; what is damaged at its end is read up to there. Raises MediaError when no frame can be read.
+    """
+    container = _open_video(path)
+    produced, last, started = 0, -math.inf, time.monotonic()
+    try:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        pixels = max(1, stream.codec_context.width * stream.codec_context.height)
+        most = int(min(SAMPLED_FRAMES, max(24, SAMPLED_FRAMES * 1920 * 1080 // pixels)))
+        starts = _pieces(stream)
+        for start in starts:
+            if start:
+                container.seek(int(start / stream.time_base), stream=stream)
+            taken = 0
+            for number, frame in enumerate(container.decode(stream)):
+                if time.monotonic() - started > SAMPLING_SECONDS or number > most:
+                    break
+                shown = float(frame.time) if frame.time is not None else last + 1
+                if shown <= last:
+                    continue  # a seek that landed in what was seen
+                last = shown
+                width, height = size(frame.width, frame.height)
+                grey = frame.reformat(
+                    width=width, height=height, format="gray", interpolation="AREA"
+                ).to_ndarray()
+                yield np.ascontiguousarray(np.rot90(grey, round(frame.rotation / 90) % 4))
+                taken, produced = taken + 1, produced + 1
+                if taken >= most // len(starts):
+                    break
+    except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+        if not produced:
+            raise MediaError(f"{path.name} cannot be decoded ({_reason(error)}); save it again") from None
+    finally:
+        container.close()
+    if not produced:
+        raise MediaError(f"{path.name} has no readable frame; it may be cut off: save it again")
+
+
+def _pieces(stream: Any) -> list[float]:
+    """Where to begin reading, in seconds."""
+    length = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    if not PIECE * PIECES < length < 1e6:
+        return [0.0]
+    return [i * (length - PIECE) / (PIECES - 1) for i in range(PIECES)]
+
+
+def is_picture(path: Path) -> bool:
+    """By its first bytes; by its name when it cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return path.suffix.lower() in PICTURES
+    return (
+        head[:8] == b"\x89PNG\r\n\x1a\n"
+        or head[:3] == b"\xff\xd8\xff"
+        or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+    )
 
 
 @dataclass(frozen=True)

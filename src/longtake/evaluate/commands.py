@@ -61,6 +61,30 @@ def pocket_command(
     typer.echo(str(page))
 
 
+@app.command("marks")
+def marks_command(
+    out: Out,
+    clips: Annotated[int, typer.Option(help="Clips in all; the first four are real.")] = 50,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 2.0,
+    short: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 360,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A row of the table, may be repeated; all by default.")
+    ] = None,
+) -> None:
+    """Attack the pixel mark in every known way and see what is still read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.marks import Plan, evaluate
+
+    plan = Plan(out, clips, seconds, short, tuple(only or ()))
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("attacking", total=1.0)
+        for name, share in evaluate(plan):
+            bar.update(task, description=name, completed=share)
+    typer.echo((out / "marks.md").read_text(encoding="utf-8"))
+
+
 @app.command("scaling")
 def scaling_command(
     data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],

@@ -40,8 +40,10 @@ def produce_id(request: Request, weights: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, what))
 
 
-def tags(request: Request, weights: str, caption: str) -> dict[str, str]:
-    """Both metadata entries, as strings of JSON."""
+def tags(
+    request: Request, weights: str, caption: str, marks: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Both metadata entries, as strings of JSON; `marks` says which other marks the file carries."""
     values = dict.fromkeys(KEYS, "") | {
         "Label": "1",
         "ContentProducer": PRODUCER,
@@ -52,6 +54,7 @@ def tags(request: Request, weights: str, caption: str) -> dict[str, str]:
         "weights": weights,
         "caption": caption,
         "request": request.record(),
+        "marks": dict(marks or {}),
     }
     return {KEY: _dump(values), RECORD: _dump(record)}
 

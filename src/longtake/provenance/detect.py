@@ -122,7 +122,16 @@ def _plain(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
     if min(windows[0].shape) < _SMALLEST:
         return
     aligned = _spectrum(torch.stack(windows).sum(0), Geometry())
+    place = _as_made(windows[0].shape[0], windows[0].shape[1])
     for key in reversed(ring.keys):
+        plane = _correlate(aligned, _sync(key, 0))
+        z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS] / plane.std().clamp(min=1e-12))
+        reading = _read_aligned(windows, key, Geometry(), aligned, z, place)
+        if (
+            reading.ident is not None
+        ):  # nothing moved, so sync is not needed: this reads deeper into compression
+            yield reading
+            return
         peaks = _turned_peaks(aligned, key, range(8))
         turn = int(np.argmax(peaks))
         reading = read_at(windows, key, Geometry(turn=turn))
@@ -132,6 +141,16 @@ def _plain(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
         yield reading
         if reading.ident is not None:
             return
+
+
+def _as_made(height: int, width: int) -> tuple[float, float]:
+    """Where the pattern lies on the torus when the picture was neither cut nor turned: centre on centre."""
+    base = SIDE / min(height, width)
+    middles = []
+    for extent in (height, width):
+        tiles = max(1, math.ceil((extent * base - 4) / TORUS))
+        middles.append(tiles * TORUS / 2 - extent * base / 2)
+    return middles[0], middles[1]
 
 
 def _read_moving(windows: list[Tensor], key: MasterKey) -> Reading:
@@ -173,7 +192,7 @@ def _hypotheses() -> Iterator[tuple[Geometry, range]]:
     everything, upright = range(8), range(0, 8, 4)
     for scale in np.exp(np.arange(math.log(0.4), math.log(2.4), 0.013)):
         yield Geometry(float(scale), float(scale)), everything
-    for stretch in np.exp(np.arange(math.log(0.5), math.log(2.0), 0.013)):
+    for stretch in np.exp(np.arange(math.log(0.42), math.log(2.4), 0.013)):
         yield Geometry(float(stretch), 1.0), upright
         yield Geometry(1.0, float(stretch)), upright
     for angle in np.arange(-45, 45, 0.75):
@@ -250,7 +269,9 @@ def _turned_sync(key: MasterKey) -> Tensor:
     """The still sync pattern as a mirrored or turned picture shows it, [8 r c], cut to the search plane."""
     plane = torch.fft.irfft2(_sync(key, 0), s=(TORUS, TORUS))
     turned = [torch.rot90(plane, k, (0, 1)) for k in range(4)]
-    return _small(torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))).conj().resolve_conj()
+    spectra: Tensor = torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))
+    conjugate: Tensor = _small(spectra).conj().resolve_conj()
+    return conjugate
 
 
 def _small(spectra: Tensor) -> Tensor:
@@ -266,7 +287,8 @@ def _turned_peaks(spectrum: Tensor, key: MasterKey, turns: range) -> list[float]
 
 
 def _correlate(spectrum: Tensor, template: Tensor) -> Tensor:
-    return torch.fft.irfft2(spectrum * template.conj(), s=(TORUS, TORUS))
+    plane: Tensor = torch.fft.irfft2(spectrum * template.conj(), s=(TORUS, TORUS))
+    return plane
 
 
 def _peak(plane: Tensor) -> tuple[float, tuple[float, float]]:

@@ -87,7 +87,7 @@ def burn(frame: Frame, seconds: float) -> Frame:
 
 
 def match(frame: Frame) -> float:
-    """How well the label is seen in the best of its corners, -1..1 (normalised correlation)."""
+    """How well the label is seen in the best corner of a picture [h w 3] or [h w], -1..1 (normalised correlation)."""
     return _find(frame)[0]
 
 
@@ -113,7 +113,8 @@ def lift(frame: Frame) -> Frame:
 def _find(frame: Frame) -> tuple[float, Box]:
     """The best correlation of the label with a corner of the frame, and where."""
     height, width = frame.shape[:2]
-    grey = frame.astype(np.float32).mean(2)
+    grey = frame.astype(np.float32)
+    grey = grey.mean(2) if grey.ndim == 3 else grey
     letters, alpha = glyphs(width, height)
     inside = alpha > 0.5
     template = letters[inside] - letters[inside].mean()

@@ -24,7 +24,7 @@ SIDE = 160
 TORUS = 320
 BAND = (0.09, 0.33)
 """Cycles a canonical pixel: 5 to 18 waves would be visible mottling below, and codecs drop what is above."""
-SYNC_SHARE = 0.3
+SYNC_SHARE = 0.22
 MOVING = 8
 """Layers that take turns."""
 
@@ -49,7 +49,7 @@ class Layer:
         """The picture to add for these bits (-1, +1): [TORUS TORUS], mean 0, standard deviation 1."""
         sign = np.append(bits, 1)[self.owner]  # -1 takes the appended one: sync
         plane = np.fft.irfft2(self._plane(self.phase * sign), s=(TORUS, TORUS))
-        return (plane / plane.std()).astype(np.float32)
+        return np.asarray(plane / plane.std(), np.float32)
 
     def read(self, spectrum: Spectrum) -> payload.Soft:
         """Soft values of the bits from an aligned spectrum."""

@@ -56,10 +56,14 @@ def sign(
     manifest = _manifest(title, mark, notes)
     try:
         info = c2pa.C2paSignerInfo(algorithm, chain.encode(), key.encode(), None)
-        with _context(None) as context, c2pa.Signer.from_info(info) as signer:
-            with c2pa.Builder(json.dumps(manifest), context) as builder:
-                with open(source, "rb") as read, open(target, "w+b") as written:
-                    builder.sign(signer, MIME[source.suffix.lower()], read, written)
+        with (
+            _context(None) as context,
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Builder(json.dumps(manifest), context) as builder,
+            open(source, "rb") as read,
+            open(target, "w+b") as written,
+        ):
+            builder.sign(signer, MIME[source.suffix.lower()], read, written)
     except (c2pa.C2paError, OSError) as error:
         target.unlink(missing_ok=True)
         raise OutputError(
@@ -72,7 +76,7 @@ def read(path: Path, folder: Path | None = None) -> Signature:
     """The manifest of a file, checked against the root of this user. Never raises for what a file may hold."""
     import c2pa
 
-    mime = MIME.get(path.suffix.lower())
+    mime = _mime(path)
     if mime is None:
         return Signature("none", detail="no C2PA for this kind of file")
     root = (folder or data_dir()) / _ROOT
@@ -91,6 +95,20 @@ def read(path: Path, folder: Path | None = None) -> Signature:
     except (OSError, ValueError) as error:
         return Signature("none", detail=f"no readable C2PA manifest ({_short(error)})")
     return _read_store(store)
+
+
+def _mime(path: Path) -> str | None:
+    """By the first bytes, since a name may say anything."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return None
+    if head[4:8] == b"ftyp":
+        return "video/quicktime" if head[8:10] == b"qt" else "video/mp4"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "image/webp", b"AVI ": "video/avi"}.get(head[8:])
+    return "image/png" if head[:4] == b"\x89PNG" else "image/jpeg" if head[:3] == b"\xff\xd8\xff" else None
 
 
 def _read_store(store: dict[str, Any]) -> Signature:

@@ -68,6 +68,21 @@ def data_command(
         (render_groups if kind == "groups" else render_films)(plan)
 
 
+@app.command("footage")
+def footage_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of your films.", show_default=False)],
+    out: Out,
+    ledger: Annotated[Path, typer.Option(help="Signed ledger that longtake curate wrote.")],
+    size: Annotated[str, typer.Option(help="Size of the pieces.")] = "320x192",
+) -> None:
+    """Cut your own films into pieces for `train vae`; refuses what the ledger does not admit."""
+    from longtake.train.footage import import_footage
+
+    for pair in parse_sizes(size) or ():
+        for path in import_footage(folder, ledger, out, pair):
+            print(path)
+
+
 @app.command("encode")
 def encode_command(
     films: Annotated[Path, typer.Option(help="Folder of rendered films.")],

@@ -1,0 +1,162 @@
+"""The pixel mark: it is there, it is faint, it is read blind, and nothing else reads as it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from longtake.provenance import bch, payload
+from longtake.provenance.detect import Reading, detect
+from longtake.provenance.evidence import windows, working_size
+from longtake.provenance.keys import KeyRing, MasterKey
+from longtake.provenance.pattern import TORUS, layer
+from longtake.provenance.watermark import Marker
+from longtake.video import Frame
+
+KEY, OTHER = (MasterKey(0, bytes([value]) * 32, "2026-01-01") for value in (7, 8))
+RING = KeyRing((KEY,))
+IDENT = 0x1234567890
+
+
+def clip(width: int = 640, height: int = 360, frames: int = 13) -> list[Frame]:
+    """Textured patches that drift: some calm, some busy."""
+    rng = np.random.default_rng(3)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 24, 3), dtype=np.uint8)).resize(
+        (width + 40, height), 3
+    )
+    fine = Image.fromarray(rng.integers(60, 196, (height, width + 40, 3), dtype=np.uint8))
+    fine = fine.filter(ImageFilter.GaussianBlur(1.5))
+    scene = np.asarray(Image.blend(coarse, fine, 0.4))
+    return [np.ascontiguousarray(scene[:, 2 * t : 2 * t + width]) for t in range(frames)]
+
+
+def mark(frames: list[Frame], key: MasterKey = KEY) -> list[Frame]:
+    height, width = frames[0].shape[:2]
+    marker = Marker(width, height, IDENT, key)
+    return [marker.apply(frame, t / 12) for t, frame in enumerate(frames)]
+
+
+def read(frames: list[Frame], ring: KeyRing = RING, thorough: bool = True) -> Reading:
+    def grey() -> Iterator[Frame]:
+        for frame in frames:
+            image = Image.fromarray(frame).convert("L")
+            yield np.asarray(image.resize(working_size(*image.size), Image.Resampling.BOX))
+
+    return detect(windows(grey()), ring, thorough)
+
+
+@pytest.fixture(scope="module")
+def marked() -> list[Frame]:
+    return mark(clip())
+
+
+def resized(frames: list[Frame], width: int, height: int) -> list[Frame]:
+    return [np.asarray(Image.fromarray(f).resize((width, height), Image.Resampling.BILINEAR)) for f in frames]
+
+
+def test_it_is_faint_and_does_not_flicker(marked: list[Frame]) -> None:
+    plain = clip()
+    noise = np.stack(marked).astype(float) - np.stack(plain)
+    assert 10 * np.log10(255**2 / (noise**2).mean()) >= 42
+    assert np.abs(noise).max() <= 40
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise(noise)]
+    assert max(steps) < np.abs(noise).mean()  # from frame to frame less changes than there is
+
+
+def test_it_is_read_from_one_frame_and_from_none_without_the_key(marked: list[Frame]) -> None:
+    assert read(marked[:1]).ident == IDENT
+    assert not read(marked, KeyRing((OTHER,))).found
+    assert not read(clip()).found
+    assert read(marked, KeyRing((KEY, OTHER))).version == KEY.version
+
+
+def test_a_rotated_ring_still_reads_the_old_key(marked: list[Frame]) -> None:
+    newer = MasterKey(1, bytes([9]) * 32, "2026-02-01")
+    assert read(marked[:1], KeyRing((KEY, newer))).ident == IDENT
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["hflip", "quarter", "half size", "square", "crop", "rotate", "letterbox", "grey", "darker", "jpeg"],
+)
+def test_it_survives(marked: list[Frame], attack: str) -> None:
+    assert read(list(map(_attacks()[attack], marked))).ident == IDENT
+
+
+def _attacks() -> dict[str, object]:
+    import io
+
+    def jpeg(frame: Frame) -> Frame:
+        packed = io.BytesIO()
+        Image.fromarray(frame).save(packed, "JPEG", quality=50)
+        return np.asarray(Image.open(packed))
+
+    return {
+        "hflip": lambda f: np.ascontiguousarray(f[:, ::-1]),
+        "quarter": lambda f: np.ascontiguousarray(np.rot90(f)),
+        "half size": lambda f: resized([f], 320, 180)[0],
+        "square": lambda f: resized([f], 360, 360)[0],
+        "crop": lambda f: f[60:270, 90:470],
+        "rotate": lambda f: np.asarray(Image.fromarray(f).rotate(7, Image.Resampling.BILINEAR)),
+        "letterbox": lambda f: np.pad(f, ((60, 60), (0, 0), (0, 0))),
+        "grey": lambda f: np.repeat(f.mean(2, keepdims=True).astype(np.uint8), 3, 2),
+        "darker": lambda f: (f * 0.5).astype(np.uint8),
+        "jpeg": jpeg,
+    }
+
+
+def test_averaging_without_the_key_leaves_the_moving_half(marked: list[Frame]) -> None:
+    """What a whole film's mean gives away is the still layer alone."""
+    rng = np.random.default_rng(0)
+    scenes = [rng.integers(90, 160, (360, 640, 3), dtype=np.uint8) for _ in range(48)]
+    marker = Marker(640, 360, IDENT, KEY)
+    film = [marker.apply(scene, t / 6) for t, scene in enumerate(scenes)]
+    estimate = np.mean([a.astype(float) - b for a, b in zip(film, scenes, strict=True)], 0)
+    cleaned = [np.clip(f - estimate, 0, 255).astype(np.uint8) for f in film]
+    assert read(cleaned, thorough=False).ident == IDENT
+
+
+def test_layers_are_the_same_everywhere() -> None:
+    """Other numbers here would orphan every film that was ever marked."""
+    first = layer(KEY, 0)
+    assert len(first.bins) == len(np.unique(first.bins))
+    assert np.bincount(first.owner + 1).min() > 20
+    pattern = first.pattern(payload.encode(IDENT, KEY))
+    assert pattern.shape == (TORUS, TORUS) and abs(pattern.mean()) < 1e-4
+    soft = first.read(np.fft.rfft2(pattern).astype(np.complex64))
+    assert ((soft > 0) * 2 - 1 == payload.encode(IDENT, KEY)).all()
+
+
+def test_bch_mends_ten_errors_and_knows_eleven() -> None:
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 5, 10):
+        message = int(rng.integers(0, 2**63))
+        word = bch.encode(message)
+        for place in rng.choice(127, count, replace=False):
+            word[place] ^= 1
+        assert bch.decode(word) == message
+    failures = 0
+    for _ in range(50):
+        word = rng.integers(0, 2, 127).tolist()
+        failures += bch.decode(word) is None
+    assert failures >= 48
+    with pytest.raises(ValueError, match="64 bits"):
+        bch.encode(2**64)
+
+
+def test_payload_needs_its_key_and_version() -> None:
+    bits = payload.encode(IDENT, KEY).astype(np.float32)
+    assert payload.decode(bits, KEY) == IDENT
+    assert payload.decode(bits, OTHER) is None
+    assert payload.decode(bits, MasterKey(1, KEY.secret, "")) is None
+    noise = np.random.default_rng(0).standard_normal(127).astype(np.float32)
+    assert payload.decode(noise, KEY) is None
+
+
+def test_small_pictures_cannot_be_marked() -> None:
+    with pytest.raises(ValueError, match="needs 256"):
+        Marker(320, 192, IDENT, KEY)
