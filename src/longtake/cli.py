@@ -25,6 +25,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 
 GROUPS = {
+    "bench": "longtake.evaluate.bench_commands",
     "curate": "longtake.curate.commands",
     "eval": "longtake.evaluate.commands",
     "keys": "longtake.server.keys_commands",
@@ -67,9 +68,12 @@ Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
 Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
 Fps = Annotated[int, typer.Option(help="Frames a second: 12, 24 or 30.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
-Model = Annotated[str, typer.Option(help="pocket, or the path of a weights file.")]
-Steps = Annotated[int, typer.Option(help="Sampling steps, 1 to 100.")]
-Guidance = Annotated[float, typer.Option(help="How strictly the words are followed, 1 to 20.")]
+Model = Annotated[str, typer.Option(help="pocket, a Wan model by name, or a weights file or folder.")]
+Steps = Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; the model's own by default.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option(help="How strictly the words are followed, 1 to 20; the model's own by default."),
+]
 Negative = Annotated[str, typer.Option(help="What the film should not show.")]
 
 
@@ -100,10 +104,8 @@ def generate(
     work: Annotated[
         Path | None, typer.Option(help="Folder that keeps finished shots; the user's cache by default.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; 8 by default.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="How strictly the words are followed, 1 to 20; 3 by default.")
-    ] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     negative: Annotated[str | None, typer.Option(help="What the film should not show.")] = None,
     lora: Annotated[
         list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
@@ -174,8 +176,8 @@ def extend(
     fps: Fps = 24,
     seed: Seed = None,
     model: Model = "pocket",
-    steps: Steps = 8,
-    guidance: Guidance = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
 ) -> None:
     """Make a clip go on, or begin earlier."""
     _run(
@@ -194,8 +196,8 @@ def blend(
     fps: Fps = 24,
     seed: Seed = None,
     model: Model = "pocket",
-    steps: Steps = 8,
-    guidance: Guidance = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
 ) -> None:
     """Connect two clips with a made transition."""
     _run(
@@ -214,8 +216,8 @@ def edit(
     fps: Fps = 24,
     seed: Seed = None,
     model: Model = "pocket",
-    steps: Steps = 8,
-    guidance: Guidance = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
 ) -> None:
     """Make a clip again, as the prompt says."""
     _run(
@@ -233,8 +235,8 @@ def loop(
     fps: Fps = 24,
     seed: Seed = None,
     model: Model = "pocket",
-    steps: Steps = 8,
-    guidance: Guidance = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
 ) -> None:
     """Lead the end of a clip back to its beginning."""
     _run(

@@ -14,7 +14,7 @@ from longtake.diffusion.film import Event as LatentEvent
 from longtake.diffusion.film import Take
 from longtake.diffusion.sample import predictor
 from longtake.finish.finisher import Finisher
-from longtake.footage import decode, encode_video, native_size
+from longtake.footage import animated, decode, encode_video, native_size
 from longtake.request import Progress, Request
 from longtake.video import Frame
 
@@ -71,10 +71,14 @@ def _latents(request: Request, caption: str, models: Models, is_picture: bool) -
 
 
 def _take(request: Request, caption: str, models: Models) -> Take:
+    size = native_size(request.width, request.height, models)
+    models = animated(models, request.image, size, models.config.window)
     tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
     return Take(
         cached(predictor(models, tokens, negative, request.guidance), request.cache),
         torch.Generator().manual_seed(request.seed),
         steps=request.steps,
+        shift=models.config.recipe.shift,
+        solver=models.config.recipe.solver,
         window=models.config.window,
     )

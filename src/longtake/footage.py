@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.errors import RequestError
 from longtake.finish.size import fit
 from longtake.model.device import autocast
 from longtake.provenance.label import lift
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 
 def native_size(width: int, height: int, models: Models) -> tuple[int, int]:
-    """The model's own (width, height) whose shape is nearest to the asked one."""
-    wanted = math.log(width / height)
-    return min(models.config.sizes, key=lambda size: abs(math.log(size[0] / size[1]) - wanted))
+    """The (width, height) at which the model makes a film of this size."""
+    return models.config.native(width, height)
 
 
 def encode_picture(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
@@ -36,6 +35,26 @@ def encode_picture(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
         return models.vae.encode_still(pixels[None].to(_device(models))).cpu()
 
 
+def animates(models: Models) -> bool:
+    """Whether the model is one that is always given a picture, as further channels of its input."""
+    return bool(getattr(models.config, "animates", False))
+
+
+def animated(models: Models, path: Path | None, size: tuple[int, int], latents: int) -> Models:
+    """These models, bound to the picture if they are of the kind that needs one. Raises RequestError without it."""
+    if not animates(models):
+        return models
+    if path is None:
+        raise RequestError(
+            f"{models.name} animates a picture; give it with --image, in one take, or choose a text-to-video model"
+        )
+    from longtake.model.wan import bind_picture
+
+    window = min(latents, models.config.window)
+    pixels = _native(read_picture(path), size, 1)[None].to(_device(models))
+    return bind_picture(models, pixels, 1 + window)
+
+
 def encode_video(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
     """A video as latents [1 z f h w], at the model's frame rate; the last group is filled with its last frame.
 
@@ -43,13 +62,16 @@ def encode_video(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
     """
     vae = models.vae
     latents = []
+    memory = None
     with torch.no_grad():
         for group in _groups(path, models, size):
-            latents.append(vae.encode(rearrange(group, "t c h w -> 1 c t h w").to(_device(models))).cpu())
+            pixels = rearrange(group, "t c h w -> 1 c t h w").to(_device(models))
+            made, memory = vae.encode_more(pixels, memory)
+            latents.append(made.cpu())
     return torch.cat(latents, 2)
 
 
-def decode(latent: Tensor, memory: Tensor | None, models: Models) -> tuple[Tensor, Tensor]:
+def decode(latent: Tensor, memory: Any, models: Models) -> tuple[Tensor, Any]:
     """The next latent frame [1 z 1 h w] -> its frames [1 3 t h w] in [-1, 1], and the memory for the next call."""
     device = _device(models)
     with torch.no_grad(), autocast(device):
@@ -59,14 +81,15 @@ def decode(latent: Tensor, memory: Tensor | None, models: Models) -> tuple[Tenso
 
 def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tensor]:
     group: list[Tensor] = []
+    wanted = models.config.vae.first
     with closing(read_frames(path, fps=models.config.fps)) as frames:
         for frame in frames:
             group.append(_native(frame, size, models.config.vae.upscale))
-            if len(group) == models.config.vae.group:
+            if len(group) == wanted:
                 yield torch.stack(group)
-                group = []
+                group, wanted = [], models.config.vae.group
     if group:
-        yield torch.stack(group + [group[-1]] * (models.config.vae.group - len(group)))
+        yield torch.stack(group + [group[-1]] * (wanted - len(group)))
 
 
 def _native(frame: Frame, size: tuple[int, int], upscale: int) -> Tensor:

@@ -66,6 +66,7 @@ def generate(
     if models is None:
         yield Progress(stage="load")
         models = fit(load_models(request.model), options or Defaults())
+    request = settled(request, models)
     vocabulary = models.extra.get("vocabulary", {})
     script: Script | Understanding
     if request.task == "generate" and not _is_picture(output):
@@ -154,12 +155,27 @@ def load_models(name: str) -> Models:
 
     if name == "pocket":
         return checkpoint.load()
+    from longtake.model import wan
+
+    if name in wan.PUBLISHED:
+        return wan.load_published(name)
     path = Path(name)
+    if wan.is_wan(path):
+        return wan.load(path)
     if path.suffix == ".safetensors" or path.exists():
         return checkpoint.load(path)
+    names = ["pocket", *wan.PUBLISHED]
     raise RequestError(
-        f"unknown model {name!r}; valid: pocket, or the path of a weights file{nearest(name, ['pocket'])}"
+        f"unknown model {name!r}; valid: {', '.join(names)}, or the path of a weights file or folder"
+        f"{nearest(name, names)}"
     )
+
+
+def settled(request: Request, models: Models) -> Request:
+    """The request with the model's own steps and guidance where it says nothing of them."""
+    recipe = models.config.recipe
+    own = {"steps": recipe.steps, "guidance": recipe.guidance}
+    return request.model_copy(update={k: v for k, v in own.items() if k not in request.model_fields_set})
 
 
 def weights_id(models: Models) -> str:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from longtake.diffusion import solver as solvers
 from longtake.diffusion.sample import DenoiseAt, Known, Limits, Start, sample
 
 MEMORY_GAP = 8
@@ -42,18 +43,23 @@ class Take:
     tolerance: how far channel statistics may leave those of the first window (see `Limits`); None: no limit.
     memory: latents (b c m h w) that every window sees as given, at positions -8, -16, ... before it, and that
         are no part of the result: who and where, from other shots (StoryMem, arXiv:2512.19539).
+    whole: a short film is made in a whole window all the same, since the network knows no other.
+    makes_first: a film begins with an image slot, which is made with it (Wan's first latent, of one frame).
     """
 
     denoise: DenoiseAt
     generator: torch.Generator
     steps: int = 8
     shift: float = 2.5
+    solver: solvers.Name = "euler"
     window: int = 12
     keep: int = 6
     sink: int = 0
     history_sigma: float = 0.1
     tolerance: float | None = 0.15
     memory: Tensor | None = None
+    whole: bool = True
+    makes_first: bool = False
 
     def __post_init__(self) -> None:
         if self.keep < 1 or self.sink < 0 or self.keep + self.sink >= self.window:
@@ -75,14 +81,18 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Share of the task that is done, 0..1."""
-        return (self.made + self.latents.shape[2] * self.step / self.steps) / self.wanted
+        return min(1.0, (self.made + self.latents.shape[2] * self.step / self.steps) / self.wanted)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Final latents, the next ones in the order in which they are shown."""
+    """Final latents, the next ones in the order in which they are shown.
+
+    lead: the image slot (b c 1 h w) that the decoder is fed before them, without being shown.
+    """
 
     latents: Tensor
+    lead: Tensor | None = None
 
 
 Event = Progress | Chunk
@@ -96,7 +106,11 @@ def text_to_video(
     `start` (as many latents as a window) is what the first window begins from, in place of noise.
     """
     _check_frames(frames)
-    yield from _open(take, _blank(frame, take.window), frames, slots=0, start=start)
+    if take.makes_first and start is not None:
+        start = replace(start, latents=torch.cat([start.latents[:, :, :1], start.latents], 2))
+    whole = take.whole or start is not None
+    window = take.window if whole else min(take.window, frames)
+    yield from _open(take, _blank(frame, take.makes_first + window), frames, slots=0, start=start)
 
 
 def text_to_picture(take: Take, frame: tuple[int, int, int, int]) -> Iterator[Event]:
@@ -112,7 +126,8 @@ def image_to_video(take: Take, still: Tensor, frames: int) -> Iterator[Event]:
     still = _clip(still)
     if still.shape[2] != 1:
         raise ValueError(f"the still must be one latent frame; got {still.shape[2]}")
-    yield from _open(take, _padded(still, 1 + take.window), frames, slots=1)
+    window = take.window if take.whole else min(take.window, frames)
+    yield from _open(take, _padded(still, 1 + window), frames, slots=1)
 
 
 def extend(take: Take, clip: Tensor, frames: int, backward: bool = False) -> Iterator[Event]:
@@ -218,6 +233,7 @@ class _Window:
             limits=self.limits,
             steps=take.steps,
             shift=take.shift,
+            solver=take.solver,
         ):
             latents = step.latents[:, :, self.target]
             yield Progress(step.index, step.total, self.made, self.wanted, latents)
@@ -226,12 +242,14 @@ class _Window:
 
 def _open(take: Take, given: Tensor, wanted: int, slots: int, start: Start | None = None) -> Iterator[Event]:
     """The first window of a film, known only in its image slot if it has one, and the windows after it."""
+    slot = max(slots, int(take.makes_first))
     known = _span(given.shape[2], 0, slots)
-    target = _span(given.shape[2], slots, slots + min(wanted, take.window))
-    window = _Window(given, known, target, 0, wanted, first_position=1 - slots, start=start)
-    opening = yield from window.make(take)
-    yield Chunk(opening)
-    yield from _continue(take, opening, wanted, made=opening.shape[2])
+    target = _span(given.shape[2], 0 if take.makes_first else slots, slot + min(wanted, take.window))
+    window = _Window(given, known, target, 0, wanted, first_position=1 - slot, start=start)
+    made = yield from window.make(take)
+    opening = made[:, :, 1:] if take.makes_first else made
+    yield Chunk(opening, made[:, :, :1] if take.makes_first else None)
+    yield from _continue(take, made, wanted, made=opening.shape[2])
 
 
 def _continue(take: Take, clip: Tensor, wanted: int, made: int, backward: bool = False) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""The one sampler: Euler steps along the flow, where any latent frame may be given instead of made.
+"""The one sampler: steps along the flow, where any latent frame may be given instead of made.
 
 What is given (nothing, a still, a prefix, a suffix, both ends) is a `Known` mask with a noise level of its
 own; every task of `film` is such a mask.  The network is reached through a callable that estimates clean
@@ -20,6 +20,7 @@ from einops import reduce, repeat
 from torch import Tensor
 
 from longtake.diffusion import flow
+from longtake.diffusion import solver as solvers
 from longtake.model.device import autocast
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def sample(
     limits: Limits | None = None,
     steps: int = 8,
     shift: float = 2.5,
+    solver: solvers.Name = "euler",
 ) -> Iterator[Step]:
-    """Make latents of `shape` (b c f h w) in `steps` Euler steps; close the iterator to stop early.
+    """Make latents of `shape` (b c f h w) in `steps` steps of the solver; close the iterator to stop early.
 
     Yields a `Step` after each; the last holds the result, with known frames bit for bit as given.
     `generator` is a CPU generator and alone decides the noise; `limits` correct the frames made at the end.
@@ -118,7 +120,8 @@ def sample(
         if guide is not None and guide.latents.shape != shape:
             raise ValueError(f"given latents have shape {tuple(guide.latents.shape)}, expected {shape}")
     batch, frames = shape[0], shape[2]
-    levels = flow.schedule(steps, shift, 1.0 if start is None else start.strength)
+    levels = solvers.levels(solver, steps, shift, 1.0 if start is None else start.strength)
+    solve = solvers.solver(solver, generator)
     x = torch.randn(shape, generator=generator)
     if start is not None:
         x = flow.add_noise(start.latents.float().cpu(), x, levels[:1].expand(batch, frames))
@@ -134,9 +137,8 @@ def sample(
     for index, (now, following) in enumerate(pairwise(levels), start=1):
         x = torch.where(over_known, held, x)
         sigma = repeat(torch.where(is_known, known_level, now), "f -> b f", b=batch)
-        sigma_next = repeat(torch.where(is_known, known_level, following), "f -> b f", b=batch)
         x0 = denoise(x, sigma)
-        x = flow.step(x, flow.to_velocity(x0, x, sigma, "x0"), sigma, sigma_next)
+        x = solve.step(x, x0, now.item(), following.item())
         if index == steps and limits is not None:
             x0 = x0.clone()
             x0[:, :, ~is_known] = limits.clamp(x0[:, :, ~is_known])
@@ -158,6 +160,8 @@ def predictor(
         tokens = torch.cat([tokens, negative_tokens.expand_as(tokens)])
     device = next(models.dit.parameters()).device
     prediction: flow.Prediction = models.config.dit.prediction
+    recipe = models.config.recipe
+    boundary = getattr(models.config, "boundary", None) or 0.0
     with torch.no_grad(), autocast(device):
         text = models.text(tokens.to(device))  # b l d, twice the batch when guided
 
@@ -166,11 +170,15 @@ def predictor(
         if guided:
             x_s, level = torch.cat([x_s, x_s]), torch.cat([level, level])
         with torch.no_grad(), autocast(device):
-            output: Tensor = models.dit(x_s, 1000 * level, text, positions.to(device))
+            timestep = 1000 * level
+            if recipe.solver == "unipc":  # whole timesteps, as in training
+                timestep = timestep.floor()
+            output: Tensor = models.dit(x_s, timestep, text, positions.to(device))
         x0 = flow.to_x0(output.float(), x_s, level, prediction)
         if guided:
             positive, negative = x0.chunk(2)
-            x0 = negative + guidance * (positive - negative)
+            late = recipe.late_guidance if level.max() < boundary else 1.0
+            x0 = negative + late * guidance * (positive - negative)
         return x0.to(x.device)
 
     return denoise

@@ -24,7 +24,7 @@ from longtake.diffusion.sample import predictor
 from longtake.errors import MediaError
 from longtake.film.plan import MOST_REMEMBERED, ShotPlan
 from longtake.film.shelf import Finished, Shelf
-from longtake.footage import encode_picture
+from longtake.footage import animated, animates, encode_picture
 from longtake.model.device import autocast_dtype
 
 if TYPE_CHECKING:
@@ -121,25 +121,30 @@ class Studio:
             None if first or plan.future is None else (yield from self.finished(plan.future, True)).latents
         )
         count = plan.latents if future is None else self._until_future(plan)
+        still = self._still(index)
         around = shots.Surroundings(
             past=past,
             future=future,
-            still=self._picture(self._settings.image) if index == 0 and self._settings.image else None,
+            still=None if still is None or animates(self._models) else self._picture(still),
             echo=None
             if plan.echo is None
             else (yield from self.finished(plan.echo, True)).latents[:, :, -1:],
         )
         take = self._sampling(index, first, (yield from self._memory(index)))
         latents = [] if past is None or not plan.shared else [past[:, :, -1:]]
+        opening: Tensor | None = None
         if count:
             for event in shots.make(take, self._frame, count, around):
                 if isinstance(event, Chunk):
                     latents.append(event.latents)
+                    opening = event.lead if opening is None else opening
                 else:
                     yield Made(index, event.fraction)
         if future is not None:  # what follows it is known: the rest of it is that
             latents.append(future[:, :, : plan.latents - count])
-        lead = None if past is None else past[:, :, : past.shape[2] - plan.shared][:, :, -1:]
+        lead = opening
+        if past is not None:
+            lead = past[:, :, : past.shape[2] - plan.shared][:, :, -self._models.config.lead :]
         return Finished(torch.cat(latents, 2), lead)
 
     def _take(self, index: int) -> Generator[Made, None, Tensor]:
@@ -172,15 +177,25 @@ class Studio:
         settings, plan = self._settings, self._plans[index]
         tokens = self._models.tokenizer([self._captions[index]])
         seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
+        config = self._models.config
+        models = animated(self._models, self._still(index), settings.size, plan.latents)
         return Take(
-            cached(predictor(self._models, tokens, self._negative, settings.guidance), settings.cache),
+            cached(predictor(models, tokens, self._negative, settings.guidance), settings.cache),
             torch.Generator().manual_seed(seed),
             steps=settings.steps,
-            window=self._models.config.window,
+            shift=config.recipe.shift,
+            solver=config.recipe.solver,
+            window=config.window,
+            whole=config.whole_windows,
+            makes_first=config.makes_first,
             keep=KEEP,
             sink=SINK,
             memory=memory,
         )
+
+    def _still(self, index: int) -> Path | None:
+        """The picture that this shot begins with."""
+        return self._settings.image if index == 0 else None
 
     def _picture(self, path: Path) -> Tensor:
         return encode_picture(path, self._models, self._settings.size)

@@ -28,7 +28,8 @@ class Finished:
     """A shot that is made.
 
     latents: what is shown, b c f h w in float32.
-    lead: the latent before it (b c 1 h w) when it carries another shot on; the decoder starts from there.
+    lead: latents before it (b c f h w) that the decoder starts from, when it carries another shot on or the model
+        makes an image slot.
     """
 
     latents: Tensor

@@ -84,7 +84,9 @@ def _reel(
     plan, shot = plans[index], finished(index)
 
     def finished_frames() -> Iterator[Frame]:
-        memory = None if shot.lead is None else decode(shot.lead, None, models)[1]
+        memory = None
+        for latent in () if shot.lead is None else shot.lead.split(1, 2):
+            _, memory = decode(latent, memory, models)
         for latent in shot.latents.split(1, 2):
             decoded, memory = decode(latent, memory, models)
             yield from finisher.push(decoded)

@@ -110,17 +110,26 @@ class Attention(nn.Module):
 
     attend: Attend
 
-    def __init__(self, dim: int, heads: int, eps: float) -> None:
+    def __init__(self, dim: int, heads: int, eps: float, image: bool = False) -> None:
+        """With `image`, keys and values of a picture's tokens are projected and attended to apart from the text."""
         super().__init__()
         self.heads, self.eps, self.attend = heads, eps, attend
         self.to_q, self.to_k, self.to_v = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q, self.norm_k = nn.RMSNorm(dim, eps=eps), nn.RMSNorm(dim, eps=eps)
+        if image:
+            self.add_k_proj, self.add_v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+            self.norm_added_k = nn.RMSNorm(dim, eps=eps)
 
     def forward(
-        self, x: Tensor, context: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        context: Tensor,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
-        """Tokens x and context (both b l d) -> b l d."""
+        """Tokens x, context and image (all b l d) -> b l d."""
         q = rearrange(
             rms_norm(self.to_q(x), self.norm_q.weight, self.eps), "b l (k d) -> b l k d", k=self.heads
         )
@@ -131,25 +140,33 @@ class Attention(nn.Module):
         if rotation is not None:
             q, k = rotate(q, rotation, v.dtype), rotate(k, rotation, v.dtype)
         q, k = (rearrange(y.to(v.dtype), "b l k d -> b k l d") for y in (q, k))
-        out: Tensor = self.to_out[0](rearrange(self.attend(q, k, v, mask), "b k l d -> b l (k d)"))
+        seen = self.attend(q, k, v, mask)
+        if image is not None:
+            k, v = (
+                rms_norm(self.add_k_proj(image), self.norm_added_k.weight, self.eps),
+                self.add_v_proj(image),
+            )
+            k, v = (rearrange(y.to(q.dtype), "b l (k d) -> b k l d", k=self.heads) for y in (k, v))
+            seen = seen + self.attend(q, k, v, None)
+        out: Tensor = self.to_out[0](rearrange(seen, "b k l d -> b l (k d)"))
         return out
 
 
 class Gelu(nn.Module):
-    """Linear, then GELU in its tanh form; named as diffusers names it."""
+    """Linear, then GELU, in its tanh form or exact; named as diffusers names it."""
 
-    def __init__(self, dim: int, inner: int) -> None:
+    def __init__(self, dim: int, inner: int, approximate: str) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, inner)
+        self.proj, self.approximate = nn.Linear(dim, inner), approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.proj(x), approximate="tanh")
+        return F.gelu(self.proj(x), approximate=self.approximate)
 
 
 class FeedForward(nn.Module):
-    def __init__(self, dim: int, inner: int) -> None:
+    def __init__(self, dim: int, inner: int, out: int, approximate: str = "tanh") -> None:
         super().__init__()
-        self.net = nn.Sequential(Gelu(dim, inner), nn.Identity(), nn.Linear(inner, dim))
+        self.net = nn.Sequential(Gelu(dim, inner, approximate), nn.Identity(), nn.Linear(inner, out))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.net(x)
@@ -164,16 +181,22 @@ class Block(nn.Module):
         dim, eps = config.dim, config.eps
         self.norm1 = nn.LayerNorm(dim, eps, elementwise_affine=False)
         self.attn1 = Attention(dim, config.heads, eps)
-        self.attn2 = Attention(dim, config.heads, eps)
+        self.attn2 = Attention(dim, config.heads, eps, image=config.image_dim is not None)
         self.norm2 = nn.LayerNorm(dim, eps)  # before attn2
-        self.ffn = FeedForward(dim, config.ffn)
+        self.ffn = FeedForward(dim, config.ffn, dim)
         self.norm3 = nn.LayerNorm(dim, eps, elementwise_affine=False)  # before ffn
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
 
     def forward(
-        self, x: Tensor, time: Tensor, text: Tensor, rotation: Rotation, mask: Tensor | None
+        self,
+        x: Tensor,
+        time: Tensor,
+        text: Tensor,
+        rotation: Rotation,
+        mask: Tensor | None,
+        image: Tensor | None = None,
     ) -> Tensor:
-        """Tokens b f n d, time b f 6 d (float32), text b l d -> b f n d."""
+        """Tokens b f n d, time b f 6 d (float32), text and image b l d -> b f n d."""
         f, dtype = x.shape[1], x.dtype
         modulation = (time + self.scale_shift_table.float())[..., None, :]  # b f 6 1 d
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unbind(2)
@@ -184,7 +207,7 @@ class Block(nn.Module):
         x = (x.float() + y * gate).to(dtype)
 
         y = rearrange(layer_norm(x, self.norm2).to(dtype), "b f n d -> b (f n) d")
-        x = x + rearrange(self.attn2(y, text), "b (f n) d -> b f n d", f=f).to(dtype)
+        x = x + rearrange(self.attn2(y, text, image=image), "b (f n) d -> b f n d", f=f).to(dtype)
 
         y = (layer_norm(x, self.norm3) * (1 + ffn_scale) + ffn_shift).to(dtype)
         out: Tensor = (x.float() + self.ffn(y) * ffn_gate).to(dtype)
@@ -203,6 +226,19 @@ class TwoLinears(nn.Module):
         return out
 
 
+class ImageEmbedder(nn.Module):
+    """Features of a picture, brought to the width of the model."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(dim)
+        self.ff = FeedForward(width, width, dim, approximate="none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = self.norm1.weight.dtype
+        return layer_norm(self.ff(layer_norm(x, self.norm1).to(dtype)), self.norm2).to(dtype)
+
+
 class ConditionEmbedder(nn.Module):
     """Timesteps and text, brought to the width of the model."""
 
@@ -212,6 +248,8 @@ class ConditionEmbedder(nn.Module):
         self.time_embedder = TwoLinears(config.freq_dim, config.dim, nn.SiLU())
         self.time_proj = nn.Linear(config.dim, 6 * config.dim)
         self.text_embedder = TwoLinears(config.text_dim, config.dim, nn.GELU(approximate="tanh"))
+        if config.image_dim is not None:
+            self.image_embedder = ImageEmbedder(config.image_dim, config.dim)
 
     def forward(self, timestep: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Timestep b f in 0..1000, text b l d -> (time b f d, modulation b f 6 d, text b l d)."""
@@ -264,11 +302,13 @@ class DiT(nn.Module):
         text: Tensor,
         positions: Tensor | None = None,
         causal_block: int | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
         """Latents b c f h w, timestep b f in 0..1000 (1000 sigma), text b l d (zeros past its end).
 
         `positions` (int, f) places the frames in time, 0, 1, 2 ... by default. With `causal_block`, a frame
-        attends only to its own and earlier blocks of that many frames. Returns b c f h w.
+        attends only to its own and earlier blocks of that many frames. `image` (b l d) is what a picture's
+        features are, for a config with `image_dim`. Returns b c f h w.
         Raises ValueError when height or width is not a multiple of the patch.
         """
         frames, rows, columns = x.shape[2:]
@@ -285,8 +325,9 @@ class DiT(nn.Module):
         weight = self.patch_embedding.weight.flatten(1)  # the convolution is a product over patches
         tokens = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
         time, modulation, words = self.condition_embedder(timestep, text.to(weight.dtype))
+        seen = None if image is None else self.condition_embedder.image_embedder(image.to(weight.dtype))
         for block in self.blocks:
-            tokens = block(tokens, modulation, words, rotation, mask)
+            tokens = block(tokens, modulation, words, rotation, mask, seen)
 
         shift, scale = (time[:, :, None] + self.scale_shift_table.float())[..., None, :].unbind(2)  # b f 1 d
         tokens = (layer_norm(tokens, self.norm_out) * (1 + scale) + shift).to(tokens.dtype)

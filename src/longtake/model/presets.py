@@ -6,6 +6,7 @@ imports torch before `dry_run` is called.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -34,6 +35,8 @@ class DiTConfig:
     prediction: Literal["v", "x0"] = "v"
     """What the network answers: the velocity (Wan) or the clean latents."""
     rope_theta: float = 10_000.0
+    image_dim: int | None = None
+    """Width of a picture's features, which cross-attention reads beside the text (Wan2.1 image to video)."""
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.head_dim % 2:
@@ -65,6 +68,11 @@ class VAEConfig:
     std: tuple[float, ...] = ()
     """Statistics of the raw latents over training data, one a channel; empty means 0 and 1 (not measured)."""
 
+    @property
+    def first(self) -> int:
+        """Frames in the first latent of a film."""
+        return self.group
+
     def __post_init__(self) -> None:
         if self.stride != 2 ** len(self.encoder_widths):
             raise ValueError(
@@ -77,6 +85,36 @@ class VAEConfig:
 
 
 @dataclass(frozen=True)
+class WanVAEConfig(VAEConfig):
+    """Wan's autoencoders; the first latent holds one frame, each later one four."""
+
+    upscale: int = 1
+    base: int = 96
+    decoder_base: int = 96
+    multiples: tuple[int, ...] = (1, 2, 4, 4)
+    blocks: int = 2
+    temporal: tuple[bool, ...] = (False, True, True)
+    residual: bool = False
+    """The 2.2 kind: stages with a shortcut without parameters."""
+    patch: int = 1
+    """Pixels along the side that are stacked as channels before the encoder."""
+
+    @property
+    def first(self) -> int:
+        return 1
+
+    def __post_init__(self) -> None:
+        if self.stride != self.patch * 2 ** len(self.temporal) or len(self.multiples) != 1 + len(
+            self.temporal
+        ):
+            raise ValueError(
+                f"stride {self.stride} does not follow from {self.temporal} and patch {self.patch}"
+            )
+        if len(self.mean) != self.z or len(self.std) != self.z:
+            raise ValueError(f"mean and std must hold one value for each of {self.z} channels")
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """The text encoder and the length of its input."""
 
@@ -85,6 +123,18 @@ class TextConfig:
     layers: int
     heads: int
     length: int = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is sampled unless a request says otherwise."""
+
+    steps: int = 8
+    guidance: float = 3.0
+    shift: float = 2.5
+    solver: Literal["euler", "flow", "unipc", "renoise"] = "euler"
+    late_guidance: float = 1.0
+    """Guidance of the expert for low noise, as a multiple of the other's."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +159,31 @@ class ModelConfig:
             raise ValueError(
                 f"the transformer reads text of width {self.dit.text_dim}, the encoder writes {self.text.dim}"
             )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is sampled."""
+        return Recipe()
+
+    @property
+    def whole_windows(self) -> bool:
+        """It knows windows of one length only."""
+        return True
+
+    @property
+    def makes_first(self) -> bool:
+        """The first latent of a film is the image slot, and is made with the film."""
+        return False
+
+    @property
+    def lead(self) -> int:
+        """Latents after which the decoder has forgotten where it began."""
+        return 1
+
+    def native(self, width: int, height: int) -> tuple[int, int]:
+        """The size at which a film of this size is made: of the native ones, that of the nearest shape."""
+        wanted = math.log(width / height)
+        return min(self.sizes, key=lambda size: abs(math.log(size[0] / size[1]) - wanted))
 
     def grid(self, width: int, height: int) -> tuple[int, int]:
         """Latent rows and columns of a picture of this size in pixels."""
@@ -136,6 +211,59 @@ class ModelConfig:
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"cannot read the weights' config: {error}; the file is not intact") from error
         return config
+
+
+@dataclass(frozen=True)
+class WanConfig(ModelConfig):
+    """A model of the Wan family."""
+
+    sampling: Recipe = Recipe(50, 5.0, 5.0, "unipc")
+    area: int = 832 * 480
+    """Pixels of the largest picture it was trained on."""
+    boundary: float | None = None
+    """Noise level from which on down the second of two experts works."""
+    causal_block: int | None = None
+    """Latent frames that are made together; each such block sees only those before it."""
+
+    def __post_init__(self) -> None:
+        if self.dit.text_dim != self.text.dim:
+            raise ValueError(
+                f"the transformer reads text of {self.dit.text_dim}, the encoder writes {self.text.dim}"
+            )
+        if self.dit.out_channels != self.vae.z or self.dit.in_channels not in (
+            self.vae.z,
+            2 * self.vae.z + 4,
+        ):
+            raise ValueError(
+                f"the transformer makes {self.dit.out_channels} channels, the VAE has {self.vae.z}"
+            )
+
+    @property
+    def animates(self) -> bool:
+        """It is given a picture as further channels, and cannot do without."""
+        return self.dit.in_channels != self.vae.z
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.sampling
+
+    @property
+    def whole_windows(self) -> bool:
+        return False
+
+    @property
+    def makes_first(self) -> bool:
+        return True
+
+    @property
+    def lead(self) -> int:
+        return 8
+
+    def native(self, width: int, height: int) -> tuple[int, int]:
+        """The asked size, made smaller if need be, in whole tokens."""
+        cell = self.vae.stride * self.dit.patch[1]
+        scale = min(1.0, math.sqrt(self.area / (width * height)))
+        return max(cell, int(width * scale) // cell * cell), max(cell, int(height * scale) // cell * cell)
 
 
 def _build(kind: type, values: Mapping[str, Any], name: str) -> Any:

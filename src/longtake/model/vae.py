@@ -126,6 +126,10 @@ class VAE(nn.Module):
         mean, _ = self.encode_raw(frames)
         return (mean - self.mean) / self.std
 
+    def encode_more(self, frames: Tensor, memory: None) -> tuple[Tensor, None]:
+        """The same for the next groups of a film; no group sees another, so there is nothing to remember."""
+        return self.encode(frames), memory
+
     def encode_still(self, frame: Tensor) -> Tensor:
         """One picture b 3 h w at encoder size -> b z 1 h w: a still is a group of equal frames."""
         return self.encode(repeat(frame, "b c h w -> b c t h w", t=self.config.group))

@@ -1,0 +1,249 @@
+"""Wan's parts equal diffusers'; checkpoints of every layout load to the same networks; bad ones are named."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import wan_checkpoints as tiny
+
+from longtake.diffusion import film, solver
+from longtake.diffusion.sample import predictor
+from longtake.errors import RequestError, WeightsError
+from longtake.model import wan
+from longtake.model.dit import DiT
+from longtake.model.presets import DiTConfig
+from longtake.model.wan_keys import dit_config, vae_config
+from longtake.model.wan_vae import WanVAE
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+CLOSE = 1e-4
+
+
+def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return ((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max()).item()
+
+
+def our_vae(theirs: Any) -> WanVAE:
+    shapes = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
+    ours = WanVAE(vae_config(shapes, theirs.config.latents_mean, theirs.config.latents_std)).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    return ours.requires_grad_(False)
+
+
+@pytest.mark.parametrize("variant", ["t2v", "ti2v"])
+@torch.no_grad()
+def test_autoencoder_equals_diffusers_whole_streamed_and_tiled(variant: str) -> None:
+    theirs = tiny.vae(variant)
+    ours = our_vae(theirs)
+    pixels = torch.rand(1, 3, 9, 32, 64) * 2 - 1
+    latents = (theirs.encode(pixels).latent_dist.mode() - ours.mean) / ours.std
+    assert apart(ours.encode(pixels), latents) < CLOSE
+    first, memory = ours.encode_more(pixels[:, :, :5], None)
+    rest, _ = ours.encode_more(pixels[:, :, 5:], memory)
+    assert apart(torch.cat([first, rest], 2), latents) < CLOSE
+
+    z = torch.randn(1, ours.config.z, 3, 16, 2)
+    frames = theirs.decode(z * ours.std + ours.mean).sample
+    whole = ours.decode(z)
+    assert whole.shape == frames.shape and apart(whole.clamp(-1, 1), frames) < CLOSE
+    ours.tile = 2
+    assert apart(ours.decode(z), whole) < CLOSE
+    ours.tile = 0
+
+    raw = (z * ours.std + ours.mean).bfloat16()
+    half = ours.to(torch.bfloat16).decode(z).clamp(-1, 1)
+    error = (half - frames).square().mean().sqrt()
+    of_theirs = (theirs.to(torch.bfloat16).decode(raw).sample - frames).square().mean().sqrt()
+    assert error < 1.25 * of_theirs, (error, of_theirs)  # as near to float32 as diffusers is
+
+
+@pytest.mark.parametrize("variant", ["t2v", "i2v"])
+@torch.no_grad()
+def test_transformer_equals_diffusers(variant: str) -> None:
+    theirs = tiny.transformer(variant)
+    shapes = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
+    ours = DiT(dit_config(shapes, tiny.HEAD)).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x, text = torch.randn(1, ours.config.in_channels, 3, 4, 6), torch.randn(1, 512, tiny.TEXT)
+    image = torch.randn(1, 5, tiny.CLIP) if variant == "i2v" else None
+    expected = theirs(x, torch.tensor([500.0]), text, image, return_dict=False)[0]
+    assert apart(ours(x, torch.full((1, 3), 500.0), text, image=image), expected) < CLOSE
+
+
+@pytest.mark.parametrize("name", ["unipc", "flow"])
+def test_solver_equals_diffusers(name: solver.Name) -> None:
+    import diffusers
+
+    if name == "unipc":
+        theirs = diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        )
+    else:
+        theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    theirs.set_timesteps(7)
+    levels = solver.levels(name, 7, 3.0)
+    assert torch.equal(levels, theirs.sigmas)
+    x = expected = torch.randn(1, 4, 2, 3, 3)
+    mixing = 0.3 * torch.randn(4, 4)
+    ours = solver.solver(name, torch.Generator())
+    for i, t in enumerate(theirs.timesteps):
+        level = levels[i].item()
+        velocity = [torch.einsum("cd,bdfhw->bcfhw", mixing, y).tanh() + level * y for y in (x, expected)]
+        x = ours.step(x, x - level * velocity[0], level, levels[i + 1].item())
+        expected = theirs.step(velocity[1], t, expected).prev_sample
+        assert apart(x, expected) < CLOSE
+
+
+def test_renoise_ends_at_the_estimate() -> None:
+    ours = solver.solver("renoise", torch.Generator().manual_seed(0))
+    x0 = torch.ones(1, 1, 1, 64, 64)
+    assert ours.step(x0, x0, 0.5, 0.0) is x0
+    noised = ours.step(x0, x0, 1.0, 0.25)
+    assert abs(noised.mean().item() - 0.75) < 0.02 and abs(noised.std().item() - 0.25) < 0.02
+
+
+FULL = {
+    "1.3B": (DiTConfig(1536, 30, 12, 8960, 16, 16, 4096), 1_418_996_800),
+    "5B": (DiTConfig(3072, 30, 24, 14336, 48, 48, 4096), 4_999_787_712),
+    "14B": (DiTConfig(5120, 40, 40, 13824, 16, 16, 4096), 14_288_491_584),
+}
+
+
+@pytest.mark.parametrize("size", FULL)
+def test_full_size_keys_and_shapes_are_diffusers(size: str) -> None:
+    from diffusers import WanTransformer3DModel
+
+    config, count = FULL[size]
+    with torch.device("meta"):
+        ours = DiT(config)
+        theirs = WanTransformer3DModel(
+            num_attention_heads=config.heads, in_channels=config.in_channels, out_channels=config.out_channels,
+            ffn_dim=config.ffn, num_layers=config.layers,
+        )  # fmt: skip
+    shapes = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
+    assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == shapes
+    assert sum(p.numel() for p in ours.parameters()) == count
+    assert dit_config(shapes) == config
+
+
+@pytest.fixture(scope="module", params=["t2v", "ti2v", "t2v-a14b"])
+def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """A variant in diffusers' layout and in the original one, and its networks."""
+    torch.manual_seed(1)
+    tiny.PLAIN[0] = request.param != "ti2v"
+    root = tmp_path_factory.mktemp(request.param)
+    made = tiny.write_diffusers(root / "diffusers", request.param)
+    tiny.write_original(root / "original", made)
+    return request.param, root / "diffusers", root / "original", made
+
+
+def test_layouts_load_to_the_same_networks(folders: tuple[Any, ...]) -> None:
+    variant, diffusers, original, made = folders
+    one, other = wan.load(diffusers), wan.load(original)
+    for part in ("dit", "vae", "text"):
+        state, same = getattr(one, part).state_dict(), getattr(other, part).state_dict()
+        assert state.keys() == same.keys() and all(torch.equal(state[k], same[k]) for k in state)
+    assert (one.config.boundary == 0.875) == ("a14b" in variant)  # type: ignore[attr-defined]
+    tokens = one.tokenizer(["a dog  in the snow", ""])
+    assert tokens.shape == (2, 512) and tokens[1].sum() == 1
+    mask = (tokens > 0).long()
+    with torch.no_grad():
+        text = made["text_encoder"](tokens, mask).last_hidden_state * mask[..., None]
+        assert apart(one.text(tokens), text) < CLOSE
+
+
+def test_whole_pipeline_equals_diffusers(folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    import diffusers
+
+    variant, folder, _, made = folders
+    monkeypatch.setattr("longtake.model.device.autocast_dtype", lambda device: None)
+    models = wan.load(folder)
+    vae = made["vae"]
+    pipe = diffusers.WanPipeline(
+        tokenizer=None, text_encoder=None, vae=vae, transformer=made["transformer"],
+        transformer_2=made.get("transformer_2"), boundary_ratio=0.875 if "a14b" in variant else None,
+        scheduler=diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+        expand_timesteps=variant == "ti2v",
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    tokens, negative = models.tokenizer(["a dog in the snow"]), models.tokenizer(["red"])
+    side = 2 * models.config.vae.stride
+    z = models.config.vae.z
+    late = 4.0 * models.config.recipe.late_guidance if "a14b" in variant else None
+    with torch.no_grad():
+        expected = pipe(
+            prompt_embeds=models.text(tokens), negative_prompt_embeds=models.text(negative), height=side, width=side,
+            num_frames=9, num_inference_steps=5, guidance_scale=4.0, guidance_scale_2=late,
+            latents=torch.randn((1, z, 3, 2, 2), generator=torch.Generator().manual_seed(5)), output_type="latent",
+        ).frames  # fmt: skip
+    take = film.Take(
+        predictor(models, tokens, negative, 4.0), torch.Generator().manual_seed(5), steps=5, shift=3.0,
+        solver="unipc", window=20, whole=False, makes_first=True,
+    )  # fmt: skip
+    (chunk,) = [e for e in film.text_to_video(take, (1, z, 2, 2), 2) if isinstance(e, film.Chunk)]
+    assert chunk.lead is not None
+    assert apart(torch.cat([chunk.lead, chunk.latents], 2), expected) < CLOSE
+
+
+# ---- bad input ----
+
+
+def test_bad_checkpoints_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    tiny.PLAIN[0] = True
+    made = tiny.write_diffusers(tmp_path / "whole", "t2v")
+    weights = Path("transformer") / "diffusion_pytorch_model.safetensors"
+
+    def broken(name: str) -> Path:
+        return Path(shutil.copytree(tmp_path / "whole", tmp_path / name))
+
+    cut = broken("cut")
+    (cut / weights).write_bytes((cut / weights).read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        wan.load(cut)
+
+    state = made["transformer"].state_dict()
+    for change, message in (
+        (
+            {"blocks.0.attn1.to_q.weight": torch.zeros(3, 3)},
+            r"of another shape: blocks\.0\.attn1\.to_q\.weight",
+        ),
+        ({"blocks.0.extra": torch.zeros(1)}, r"unknown: blocks\.0\.extra"),
+        ({"blocks.0.self_attn.q.weight": state["blocks.0.attn1.to_q.weight"].clone()}, "mixes two layouts"),
+    ):
+        folder = broken(message[:5])
+        safetensors.torch.save_file(state | change, folder / weights)
+        with pytest.raises(WeightsError, match=message):
+            wan.load(folder)
+        shutil.rmtree(folder)
+
+    lacking = broken("lacking")
+    shutil.rmtree(lacking / "vae")
+    with pytest.raises(WeightsError, match=r"lacks the autoencoder \(VAE\)"):
+        wan.load(lacking)
+    (tmp_path / "model.pth").write_bytes(struct.pack("<Q", 2))
+    with pytest.raises(WeightsError, match="never loaded"):
+        wan.load(tmp_path / "model.pth")
+    foreign = tmp_path / "adapter.safetensors"
+    safetensors.torch.save_file({"lora_A.weight": torch.zeros(1)}, foreign)
+    with pytest.raises(WeightsError, match=r"no part of a Wan model .*lora_A"):
+        wan.load(foreign)
+
+
+def test_a_model_that_animates_asks_for_a_picture(tmp_path: Path) -> None:
+    from longtake.footage import animated
+
+    torch.manual_seed(1)
+    tiny.write_diffusers(tmp_path, "i2v")
+    with pytest.raises(RequestError, match="--image"):
+        animated(wan.load(tmp_path), None, (64, 64), 2)
