@@ -18,7 +18,7 @@ import torch
 from longtake.diffusion.film import Take, collect, text_to_video
 from longtake.diffusion.sample import predictor
 from longtake.model import checkpoint
-from longtake.world.captions import caption
+from longtake.world.captions import full_caption
 from longtake.world.sampler import PRESETS, holds_out_place, sample_scene
 from longtake.world.scene import Scene
 from longtake.world.sheet import contact_sheet
@@ -38,14 +38,9 @@ def held_out_scenes(count: int, seed: int = 2026) -> list[Scene]:
     return scenes
 
 
-def words(scene: Scene, language: str) -> str:
-    """The first wording that names subject and place: at least the short form."""
-    return caption(scene, language, random.Random(scene.seed), length="short")
-
-
 def main(weights: Path | None, out: Path) -> None:
     models = checkpoint.load(weights)
-    prompts = [words(s, ("en", "zh")[i % 2]) for i, s in enumerate(held_out_scenes(PROMPTS))]
+    prompts = [full_caption(s, ("en", "zh")[i % 2]) for i, s in enumerate(held_out_scenes(PROMPTS))]
     width, height = models.config.sizes[0]
     rows, columns = models.config.grid(width, height)
     cells = []

@@ -73,3 +73,10 @@ def test_strict() -> None:
 
 def test_language() -> None:
     assert language_of("a dog") == "en" and language_of("一只dog") == "zh"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["A penguin walks. The camera dollies in.", "一只企鹅走着。镜头向前推进，摄像机固定。"]
+)
+def test_words_about_the_film_name_nothing_on_the_stage(prompt: str) -> None:
+    assert understand(prompt, WORDS).caption == prompt

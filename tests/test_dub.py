@@ -113,7 +113,8 @@ def test_a_film_without_marks_gets_them(tmp_path: Path) -> None:
     assert not verify(film).marked
     made = dub(Dub(film, text="This voice is synthetic."), tmp_path / "b.mp4")
     report = verify(made.path)
-    assert report.verdict == "generated" and all(signal.found for signal in report.signals)
+    missing = [signal.name for signal in report.signals if not signal.found]
+    assert report.verdict == "generated" and missing == ["pixel mark"]  # below 256 pixels there is none
     assert outline(made.path).seconds == pytest.approx(4.0)
 
 

@@ -277,3 +277,9 @@ def test_messages_hold_no_path_of_the_server() -> None:
     assert _plain(said, Path("/data/work/video_1")) == (
         "cannot read a.safetensors: No such file: given.png; see https://x.org/a"
     )
+
+
+def test_the_server_starts_without_torch() -> None:
+    """Only workers, and the limited process that verifies, load it."""
+    code = "import sys, longtake.server.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

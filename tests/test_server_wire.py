@@ -376,5 +376,5 @@ def test_metrics_and_openapi(http_: httpx.Client, server: Running, film: Any) ->
 
 def test_verify_over_http(http_: httpx.Client, client: Any, film: Any) -> None:
     data = client.videos.download_content(film.id).content
-    answer = http_.post("/longtake/verify", files={"file": ("a.mp4", data)})
+    answer = http_.post("/longtake/verify", files={"file": ("a.mp4", data)}, timeout=60)
     assert answer.status_code == 200 and answer.json()["verdict"].startswith("generated")

@@ -120,6 +120,11 @@ def generate(
     memory_limit: Annotated[
         str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
     ] = None,
+    guide: Annotated[
+        str,
+        typer.Option(help="animatic: make each shot from the storyboard acted out, not from noise alone."),
+    ] = "",
+    strength: Annotated[float, typer.Option(help="How far to leave the guide, up to 1.")] = 0.6,
     sound: Annotated[bool, typer.Option(help="Speech, ambience and music.")] = True,
     music: Annotated[str, typer.Option(help="auto, none, calm, warm, bright, night or tense.")] = "auto",
     subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
@@ -137,8 +142,9 @@ def generate(
     if storyboard or remake:
         options = _board(storyboard, remake, options)
     request = build_request(
-        one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, **options
-    )
+        one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, guide=guide,
+        strength=strength, **options,
+    )  # fmt: skip
     memory = None if memory_limit is None else parse_memory(memory_limit)
     _make(request, output, work, Options(precision, attention, compile, memory))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,17 @@ def encode_video(path: Path, models: Models, size: tuple[int, int]) -> Tensor:
 
     Only one group of frames is held at a time. Raises MediaError when the video cannot be read.
     """
+    with closing(read_frames(path, fps=models.config.fps)) as frames:
+        return encode_frames(frames, models, size)
+
+
+def encode_frames(frames: Iterable[Frame], models: Models, size: tuple[int, int]) -> Tensor:
+    """Frames at the model's rate as latents [1 z f h w]; the last group is filled with its last frame."""
     vae = models.vae
     latents = []
     memory = None
     with torch.no_grad():
-        for group in _groups(path, models, size):
+        for group in _groups(frames, models, size):
             pixels = rearrange(group, "t c h w -> 1 c t h w").to(_device(models))
             made, memory = vae.encode_more(pixels, memory)
             latents.append(made.cpu())
@@ -79,15 +85,14 @@ def decode(latent: Tensor, memory: Any, models: Models) -> tuple[Tensor, Any]:
     return decoded.float().cpu(), memory
 
 
-def _groups(path: Path, models: Models, size: tuple[int, int]) -> Iterator[Tensor]:
+def _groups(frames: Iterable[Frame], models: Models, size: tuple[int, int]) -> Iterator[Tensor]:
     group: list[Tensor] = []
     wanted = models.config.vae.first
-    with closing(read_frames(path, fps=models.config.fps)) as frames:
-        for frame in frames:
-            group.append(_native(frame, size, models.config.vae.upscale))
-            if len(group) == wanted:
-                yield torch.stack(group)
-                group, wanted = [], models.config.vae.group
+    for frame in frames:
+        group.append(_native(frame, size, models.config.vae.upscale))
+        if len(group) == wanted:
+            yield torch.stack(group)
+            group, wanted = [], models.config.vae.group
     if group:
         yield torch.stack(group + [group[-1]] * (wanted - len(group)))
 

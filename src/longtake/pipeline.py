@@ -20,7 +20,7 @@ from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
 from longtake.provenance import aigc
 from longtake.provenance.marking import Marks
-from longtake.provenance.verify import to_xmp
+from longtake.provenance.xmp import to_xmp
 from longtake.request import Event, Film, Progress, Request, build_request
 from longtake.storyboard import Storyboard
 from longtake.video import (

@@ -52,7 +52,9 @@ class Request(BaseModel):
     """The second film of a blend."""
     backward: bool = False
     strength: float = 0.6
-    """How far an edit may leave the original, above 0 up to 1."""
+    """How far an edit may leave the original, or a film its guide, above 0 up to 1."""
+    guide: Literal["", "animatic"] = ""
+    """What shots are made from beside words: nothing, or the storyboard acted out on the paper theatre."""
     sound: bool = True
     """Give a generated film its sound: speech, ambience, music."""
     music: Literal["auto", "none", "calm", "warm", "bright", "night", "tense"] = "auto"

@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from longtake.errors import OutputError
 from longtake.provenance import aigc
-from longtake.provenance.verify import to_xmp, verify
+from longtake.provenance.verify import verify
+from longtake.provenance.xmp import to_xmp
 from longtake.storyboard import build_storyboard
 from longtake.video import PICTURES, Frame, check_folder, output_error, read_frames, read_metadata
 

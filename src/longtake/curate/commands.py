@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    add_completion=False,
-)
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -25,6 +25,9 @@ KNOWN_SHARES = (0.45, 0.20, 0.20, 0.15)  # prefix, suffix, both ends, random fra
 SLOT_KNOWN_SHARE = 0.75  # how often an image slot is given rather than made
 HISTORY_SIGMA = 0.15  # half of the known frames are clean, the others noised up to this
 LOGIT_STD = 1.2
+NOISE_SHARE = 0.15
+"""How often one level for all frames is 1. Just below it the noisy latents still tell how bright the whole picture is,
+so only from pure noise must the words say whether it is day or night; a sampler begins there."""
 
 
 def shifted(u: Tensor, shift: float) -> Tensor:
@@ -111,7 +114,8 @@ def draw_sigmas(
         return torch.rand(*shape, generator=generator, device=device)
 
     logits = LOGIT_STD * torch.randn(batch, 1, generator=generator, device=device)
-    sigma = shifted(logits.sigmoid(), shift).expand(batch, frames)
+    level = torch.where(uniform(batch, 1) < NOISE_SHARE, 1.0, shifted(logits.sigmoid(), shift))
+    sigma = level.expand(batch, frames)
     if frames == 1:
         return sigma.clone(), torch.ones_like(sigma, dtype=torch.bool)
 

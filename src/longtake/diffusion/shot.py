@@ -32,12 +32,15 @@ class Surroundings:
     future: first latents of the shot that carries this one on, when they are already made.
     still: the latent of a picture the shot begins with (b c 1 h w).
     echo: a latent whose composition the first window repeats (b c 1 h w).
+    guide: latents of a preview that the shot is made from, as many as the shot has, left as far as `strength` says.
     """
 
     past: Tensor | None = None
     future: Tensor | None = None
     still: Tensor | None = None
     echo: Tensor | None = None
+    guide: Tensor | None = None
+    strength: float = 0.6
 
 
 def make(take: Take, frame: tuple[int, int, int, int], frames: int, around: Surroundings) -> Iterator[Event]:
@@ -67,6 +70,8 @@ def _open(take: Take, frame: tuple[int, int, int, int], frames: int, around: Sur
     """The shot from its beginning, with no end in sight."""
     if around.past is not None:
         return film.extend(take, around.past, frames)
+    if around.guide is not None:
+        return film.edit(take, around.guide[:, :, :frames], around.strength)
     if around.still is not None:
         return film.image_to_video(take, around.still, frames)
     if around.echo is not None:

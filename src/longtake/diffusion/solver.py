@@ -53,7 +53,9 @@ def solver(name: Name, generator: torch.Generator) -> Solver:
     """A fresh solver. `generator` is a CPU generator, used by `renoise` alone."""
     if name not in get_args(Name):
         raise ValueError(f"unknown solver {name!r}; choose one of {', '.join(get_args(Name))}")
-    return {"unipc": UniPC, "renoise": lambda: Renoise(generator)}.get(name, Euler)()  # type: ignore[operator,no-any-return]
+    if name == "unipc":
+        return UniPC()
+    return Renoise(generator) if name == "renoise" else Euler()
 
 
 class Euler:

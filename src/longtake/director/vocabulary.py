@@ -22,6 +22,7 @@ _PHRASES = {
     "times": ("", "clear", "indoor"),
     "weathers": ("", "night", "tag", "clause"),
 }
+_OF_THE_FILM = {"en": re.compile(r"\bthe camera\b"), "zh": re.compile("镜头|画面|机位|摄像机|摄影机")}
 _NEAREST_TIME = {"dawn": "sunset", "morning": "noon"}
 _NEAREST_WEATHER = {"fog": "clear", "wind": "clear"}
 _FILLERS = frozenset(
@@ -151,6 +152,8 @@ def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
 def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
     low = prompt.lower()
     taken = [False] * len(low)
+    for words in _OF_THE_FILM[language].finditer(low):  # "the camera dollies in" names no thing on the stage
+        taken[words.start() : words.end()] = [True] * (words.end() - words.start())
     found: list[tuple[int, int, str, str]] = []
     for phrase, slot, key in _phrases(language):
         start = low.find(phrase)

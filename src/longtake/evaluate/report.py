@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from einops import rearrange
 
 from longtake.errors import LongtakeError, OutputError
-from longtake.provenance import aigc, label
+from longtake.provenance.marking import Marks
 from longtake.request import build_request
 from longtake.video import Writer
 
@@ -53,15 +53,17 @@ def write_report(result: Result, folder: Path) -> Path:
 
 
 def write_clip(clip: Clip, path: Path, seed: int, weights: str) -> None:
-    """A generated clip as a labelled mp4 with its AIGC metadata."""
+    """A generated clip as an mp4 with all marks of a film."""
     frames = rearrange(clip.film, "t c h w -> t h w c").numpy()
     height, width = frames.shape[1:3]
     request = build_request(prompt=clip.caption, size=f"{width}x{height}", fps=12, seed=seed)
-    writer = Writer(path, width, height, 12, aigc.tags(request, weights, clip.caption))
+    marks = Marks(request, weights, clip.caption)
+    writer = Writer(path, width, height, 12, marks.tags)
     try:
         for frame in frames:
-            writer.write(label.burn(frame, writer.frames / 12))
+            writer.write(marks.apply(frame, writer.frames / 12))
         writer.finish()
+        marks.seal(path, path.name)
     except BaseException:
         writer.abandon()
         raise

@@ -5,6 +5,7 @@ The peak of memory is measured on a GPU only: on a CPU the two share one process
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 import warnings
@@ -51,11 +52,11 @@ def compare(shape: str, dtype: torch.dtype, device: torch.device) -> Iterator[Li
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from diffusers import AutoencoderKLWan, WanTransformer3DModel
+            diffusers: Any = importlib.import_module("diffusers")
     except ImportError as error:
         raise MissingExtraError('the comparison needs diffusers: pip install "longtake[dev]"') from error
     config, base, (f, h, w) = SHAPES[shape]
-    theirs: Any = WanTransformer3DModel(
+    theirs: Any = diffusers.WanTransformer3DModel(
         num_attention_heads=config.heads, attention_head_dim=config.head_dim, in_channels=16, out_channels=16,
         text_dim=config.text_dim, ffn_dim=config.ffn, num_layers=config.layers,
     )  # fmt: skip
@@ -73,7 +74,7 @@ def compare(shape: str, dtype: torch.dtype, device: torch.device) -> Iterator[Li
         lambda: theirs(x, level[:, 0], text, return_dict=False),
         device,
     )
-    vae: Any = AutoencoderKLWan(base_dim=base).to(device, dtype).eval()
+    vae: Any = diffusers.AutoencoderKLWan(base_dim=base).to(device, dtype).eval()
     shapes = {k: tuple(v.shape) for k, v in vae.state_dict().items()}
     own = WanVAE(vae_config(shapes)).to(device).eval()
     own.load_state_dict(vae.state_dict(), assign=True)

@@ -22,9 +22,10 @@ from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Chunk, Take
 from longtake.diffusion.sample import predictor
 from longtake.errors import MediaError
+from longtake.film.guide import Guide
 from longtake.film.plan import MOST_REMEMBERED, ShotPlan
 from longtake.film.shelf import Finished, Shelf
-from longtake.footage import animated, animates, encode_picture
+from longtake.footage import animated, animates, encode_frames, encode_picture
 from longtake.model.device import autocast_dtype
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Settings:
     """Adapters that are on the transformer meanwhile."""
     cache: float = 0.0
     """Tolerance of the step cache."""
+    guide: float = 0.0
+    """How far shots may leave the animatic they are made from; 0: they are made from words alone."""
     memory: bool = True
     """Shots remember who and where from the shots before."""
 
@@ -73,12 +76,14 @@ class Studio:
         plans: Sequence[ShotPlan],
         captions: Sequence[str],
         references: Sequence[Sequence[Path]],
+        guides: Sequence[Guide],
         settings: Settings,
         shelf: Shelf | None,
     ) -> None:
-        """`captions`: what the model is told, one a shot. `references`: pictures of each shot's characters."""
+        """One a shot. `captions`: what the model is told; `references`: pictures of its characters; `guides`: the
+        previews that shots are made from, asked only where `settings.guide` says so."""
         self._models, self._plans, self._settings, self._shelf = models, plans, settings, shelf
-        self._captions, self._references = captions, references
+        self._captions, self._references, self._guides = captions, references, guides
         self._decided = [_fingerprint(models), *(LoraChoice.parse(lora).digest() for lora in settings.lora)]
         self._kept: dict[str, Finished] = {}  # where there is no shelf
         self._keys: dict[tuple[int, bool], str] = {}
@@ -129,6 +134,8 @@ class Studio:
             echo=None
             if plan.echo is None
             else (yield from self.finished(plan.echo, True)).latents[:, :, -1:],
+            guide=self._guide(index, count) if past is None else None,
+            strength=self._settings.guide or 1.0,
         )
         take = self._sampling(index, first, (yield from self._memory(index)))
         latents = [] if past is None or not plan.shared else [past[:, :, -1:]]
@@ -193,6 +200,14 @@ class Studio:
             memory=memory,
         )
 
+    def _guide(self, index: int, latents: int) -> Tensor | None:
+        """The animatic of a shot that opens a take, as latents; what carries a take on has its past for a guide."""
+        if not self._settings.guide or not latents:
+            return None
+        config = self._models.config
+        frames = self._guides[index].frames(latents * config.vae.group, config.fps, self._settings.size)
+        return encode_frames(frames, self._models, self._settings.size)[:, :, :latents]
+
     def _still(self, index: int) -> Path | None:
         """The picture that this shot begins with."""
         return self._settings.image if index == 0 else None
@@ -225,6 +240,8 @@ class Studio:
             "references": [_digest_of(path) for path in self._references[index]],
             "image": _digest_of(settings.image) if index == 0 and settings.image else None,
         }
+        if settings.guide and plan.past is None:
+            decides["guide"] = [settings.guide, self._guides[index].describe()]
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
         self._keys[index, first] = key
         return key

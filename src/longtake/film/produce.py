@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from longtake.film.guide import Guide
 from longtake.film.make import Settings, Studio
 from longtake.film.plan import Rates, plan
 from longtake.film.script import Script
@@ -45,8 +46,10 @@ def produce(
         image=request.image,
         lora=request.lora,
         cache=request.cache,
+        guide=request.strength if request.guide else 0.0,
     )
-    studio = Studio(models, plans, script.captions, references, settings, shelf)
+    guides = [Guide(board, shot) for shot in board.shots]
+    studio = Studio(models, plans, script.captions, references, guides, settings, shelf)
     there = sum(studio.is_finished(shot.index) for shot in plans)
     if there and len(plans) > 1:
         yield Progress(stage="denoise", message=f"{there} of {len(plans)} shots are finished already")

@@ -9,7 +9,7 @@ Axes: pixels b c t h w in [-1, 1], latents b z f h w with t = 1 + 4 (f - 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -63,7 +63,8 @@ class ChannelNorm(nn.Module):
         scale = x.shape[1] ** 0.5 / torch.linalg.vector_norm(
             x, dim=1, keepdim=True, dtype=torch.float32
         ).clamp(min=1e-12)
-        return x * scale.to(x.dtype) * self.gamma.to(x.dtype)
+        scaled: Tensor = x * scale.to(x.dtype) * self.gamma.to(x.dtype)
+        return scaled
 
 
 class Residual(nn.Module):
@@ -96,7 +97,8 @@ class SpatialAttention(nn.Module):
         q, k, v = rearrange(self.to_qkv(self.norm(frames)), "n (qkv c) h w -> qkv n (h w) c", qkv=3).unbind(0)
         y = F.scaled_dot_product_attention(q, k, v)
         y = self.proj(rearrange(y, "n (h w) c -> n c h w", h=h, w=w))
-        return x + rearrange(y, "(b t) c h w -> b c t h w", t=t)
+        attended: Tensor = x + rearrange(y, "(b t) c h w -> b c t h w", t=t)
+        return attended
 
 
 class Middle(nn.Module):
@@ -318,7 +320,7 @@ class WanVAE(nn.Module):
         """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory)."""
         raw = (latent * self.std + self.mean).to(self._dtype)
         spans = list(_tiles(raw.shape[3], self.tile))
-        before = memory or [None] * (1 + len(spans))
+        before: Sequence[Memory | None] = memory or [None] * (1 + len(spans))
         kept = [Memory(of) for of in before]
         x = self.decoder.middle(self.post_quant_conv(raw), kept[0])
         rows: list[Tensor] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -18,6 +17,7 @@ from longtake.provenance import aigc, label, payload, signature
 from longtake.provenance.detect import SYNC_HIT, Reading, detect
 from longtake.provenance.evidence import WINDOW, windows, working_size
 from longtake.provenance.keys import KeyRing, find_ring
+from longtake.provenance.xmp import from_xmp
 from longtake.video import Frame, is_picture, read_metadata, read_picture, sample_grey
 
 Verdict = Literal["generated", "generated, altered", "no marks found"]
@@ -193,21 +193,3 @@ def picture_metadata(file: Path) -> dict[str, str]:
         raise MediaError(f"{file.name} cannot be read as a picture ({error}); try png or jpg") from None
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
     return texts | from_xmp(text)
-
-
-def to_xmp(tags: dict[str, str]) -> bytes:
-    """Metadata entries as an XMP packet, for formats without text chunks."""
-    inner = "".join(f"<longtake:{k}>{_escape(v)}</longtake:{k}>" for k, v in tags.items())
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description xmlns:longtake="urn:longtake">{inner}</rdf:Description></rdf:RDF></x:xmpmeta>'
-    ).encode()
-
-
-def from_xmp(packet: str) -> dict[str, str]:
-    pairs = re.findall(r"<longtake:(\w+)>(.*?)</longtake:\1>", packet, re.DOTALL)
-    return {k: v.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") for k, v in pairs}
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 
 import uvicorn
@@ -43,6 +44,9 @@ def serve(config: Config) -> None:
         http=patient_for(config.limits.header_seconds), h11_max_incomplete_event_size=65536,
         timeout_keep_alive=30, timeout_graceful_shutdown=_FAREWELL, limit_concurrency=2000,
     )  # fmt: skip
+    # uvicorn ends in good order and then raises the signal again, for whoever was asked before: nobody
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     server = uvicorn.Server(settings)
     server.run(sockets=[listener])
     if not server.started:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from longtake.provenance import aigc
-from longtake.provenance.verify import to_xmp
+from longtake.provenance.xmp import to_xmp
 from longtake.video import read_frames, read_metadata
 
 VARIANTS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}

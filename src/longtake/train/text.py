@@ -40,6 +40,8 @@ from longtake.world.sampler import PRESETS, Vocabulary, sample_scene
 from longtake.world.scene import Scene
 
 LANGUAGES = ("en", "zh")
+COMPLETE = 0.5
+"""Share of the captions that name every detail."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,21 @@ def slot_value(scene: Scene, slot: str) -> str:
     return str(getattr(scene, slot))
 
 
+def words_for(scene: Scene, language: str, rng: random.Random) -> str:
+    """A caption to learn from: half of them leave nothing out.
+
+    Of captions of all lengths only one in five names the time of day; a model trained on those alone never learns
+    to tell day from night.
+    """
+    if rng.random() < COMPLETE:
+        return caption(scene, language, rng, "long", keep=1.0)
+    return caption(scene, language, rng)
+
+
 def sample_captions(vocabulary: Vocabulary, count: int, rng: random.Random) -> tuple[list[Scene], list[str]]:
     """Scenes and one caption each, the languages in turn."""
     scenes = [sample_scene(rng, vocabulary) for _ in range(count)]
-    return scenes, [caption(scene, LANGUAGES[i % 2], rng) for i, scene in enumerate(scenes)]
+    return scenes, [words_for(scene, LANGUAGES[i % 2], rng) for i, scene in enumerate(scenes)]
 
 
 def train_text(plan: TextPlan, budget: Budget) -> Outcome:
