@@ -12,8 +12,7 @@ import safetensors.torch
 import torch
 import wan_checkpoints as tiny
 
-from longtake.diffusion import film, solver
-from longtake.diffusion.sample import predictor
+from longtake.diffusion import solver
 from longtake.errors import RequestError, WeightsError
 from longtake.model import wan
 from longtake.model.dit import DiT
@@ -189,41 +188,6 @@ def test_layouts_load_to_the_same_networks(folders: tuple[Any, ...]) -> None:
     with torch.no_grad():
         text = made["text_encoder"](tokens, mask).last_hidden_state * mask[..., None]
         assert apart(one.text(tokens), text) < CLOSE
-
-
-def test_whole_pipeline_equals_diffusers(folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    import diffusers
-
-    variant, folder, _, made = folders
-    monkeypatch.setattr("longtake.model.device.autocast_dtype", lambda device: None)
-    models = wan.load(folder)
-    vae = made["vae"]
-    pipe = diffusers.WanPipeline(
-        tokenizer=None, text_encoder=None, vae=vae, transformer=made["transformer"],
-        transformer_2=made.get("transformer_2"), boundary_ratio=0.875 if "a14b" in variant else None,
-        scheduler=diffusers.UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-        ),
-        expand_timesteps=variant == "ti2v",
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    tokens, negative = models.tokenizer(["a dog in the snow"]), models.tokenizer(["red"])
-    side = 2 * models.config.vae.stride
-    z = models.config.vae.z
-    late = 4.0 * models.config.recipe.late_guidance if "a14b" in variant else None
-    with torch.no_grad():
-        expected = pipe(
-            prompt_embeds=models.text(tokens), negative_prompt_embeds=models.text(negative), height=side, width=side,
-            num_frames=9, num_inference_steps=5, guidance_scale=4.0, guidance_scale_2=late,
-            latents=torch.randn((1, z, 3, 2, 2), generator=torch.Generator().manual_seed(5)), output_type="latent",
-        ).frames  # fmt: skip
-    take = film.Take(
-        predictor(models, tokens, negative, 4.0), torch.Generator().manual_seed(5), steps=5, shift=3.0,
-        solver="unipc", window=20, whole=False, makes_first=True,
-    )  # fmt: skip
-    (chunk,) = [e for e in film.text_to_video(take, (1, z, 2, 2), 2) if isinstance(e, film.Chunk)]
-    assert chunk.lead is not None
-    assert apart(torch.cat([chunk.lead, chunk.latents], 2), expected) < CLOSE
 
 
 # ---- bad input ----

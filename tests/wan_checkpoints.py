@@ -78,10 +78,10 @@ def image_encoder() -> Any:
     return _noisy(CLIPVisionModel(config))
 
 
-def parts(variant: str) -> dict[str, Any]:
+def parts(variant: str, base: int = 4) -> dict[str, Any]:
     """The networks of a variant under the names of their folders."""
     warnings.simplefilter("ignore")
-    made = {"transformer": transformer(variant), "vae": vae(variant), "text_encoder": text_encoder()}
+    made = {"transformer": transformer(variant), "vae": vae(variant, base), "text_encoder": text_encoder()}
     if "a14b" in variant:
         made["transformer_2"] = transformer(variant)
     if variant == "i2v":

@@ -13,7 +13,7 @@ Axes: latents b c f h w, tokens b f n d (n of a frame), heads b k l d, text b l 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,10 @@ class Rotation(NamedTuple):
     cos: Tensor  # l 1 d
     sin: Tensor
     turn: Tensor  # d d
+
+    def last(self, tokens: int) -> Rotation:
+        """That of the last tokens alone."""
+        return Rotation(self.cos[-tokens:], self.sin[-tokens:], self.turn)
 
 
 EXPLICIT_SCORES = 2**24
@@ -105,6 +109,34 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """What computes attention, as `attend` does; another one may be given to a layer from outside."""
 
 
+class Past:
+    """Keys and values of the tokens before, of one layer's self-attention: new queries see them beside their own.
+
+    Keys are kept unrotated, so that positions may begin anew when the oldest frames are left behind.
+    """
+
+    k: Tensor  # b l k d, normalised
+    v: Tensor  # b k l d
+
+    def __init__(self) -> None:
+        self.length, self.grows = 0, False
+        """Tokens kept; whether those that come now are kept too."""
+
+    def joined(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of what came before and of the tokens that come now."""
+        k = k.to(v.dtype)
+        if self.length:
+            k, v = torch.cat([self.k, k], 1), torch.cat([self.v, v], 2)
+        if self.grows:
+            self.k, self.v, self.length = k, v, k.shape[1]
+        return k, v
+
+    def keep(self, frames: Tensor, tokens: int) -> None:
+        """Leave all behind but these frames (int, f) of so many tokens each."""
+        at = (frames[:, None] * tokens + torch.arange(tokens)).flatten().to(self.k.device)
+        self.k, self.v, self.length = self.k[:, at], self.v[:, :, at], len(at)
+
+
 class Attention(nn.Module):
     """Self- or cross-attention; queries and keys are normalised over the full width, before heads split."""
 
@@ -128,8 +160,9 @@ class Attention(nn.Module):
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
         image: Tensor | None = None,
+        past: Past | None = None,
     ) -> Tensor:
-        """Tokens x, context and image (all b l d) -> b l d."""
+        """Tokens x, context and image (all b l d) -> b l d. `rotation` has the tokens of `past` first."""
         q = rearrange(
             rms_norm(self.to_q(x), self.norm_q.weight, self.eps), "b l (k d) -> b l k d", k=self.heads
         )
@@ -137,8 +170,11 @@ class Attention(nn.Module):
             rms_norm(self.to_k(context), self.norm_k.weight, self.eps), "b l (k d) -> b l k d", k=self.heads
         )
         v = rearrange(self.to_v(context), "b l (k d) -> b k l d", k=self.heads)
+        if past is not None:
+            k, v = past.joined(k, v)
         if rotation is not None:
-            q, k = rotate(q, rotation, v.dtype), rotate(k, rotation, v.dtype)
+            own = rotation if past is None else rotation.last(q.shape[1])
+            q, k = rotate(q, own, v.dtype), rotate(k, rotation, v.dtype)
         q, k = (rearrange(y.to(v.dtype), "b l k d -> b k l d") for y in (q, k))
         seen = self.attend(q, k, v, mask)
         if image is not None:
@@ -195,6 +231,7 @@ class Block(nn.Module):
         rotation: Rotation,
         mask: Tensor | None,
         image: Tensor | None = None,
+        past: Past | None = None,
     ) -> Tensor:
         """Tokens b f n d, time b f 6 d (float32), text and image b l d -> b f n d."""
         f, dtype = x.shape[1], x.dtype
@@ -203,7 +240,7 @@ class Block(nn.Module):
 
         y = (layer_norm(x, self.norm1) * (1 + scale) + shift).to(dtype)
         y = rearrange(y, "b f n d -> b (f n) d")
-        y = rearrange(self.attn1(y, y, rotation, mask), "b (f n) d -> b f n d", f=f)
+        y = rearrange(self.attn1(y, y, rotation, mask, past=past), "b (f n) d -> b f n d", f=f)
         x = (x.float() + y * gate).to(dtype)
 
         y = rearrange(layer_norm(x, self.norm2).to(dtype), "b f n d -> b (f n) d")
@@ -303,12 +340,14 @@ class DiT(nn.Module):
         positions: Tensor | None = None,
         causal_block: int | None = None,
         image: Tensor | None = None,
+        past: Sequence[Past] | None = None,
     ) -> Tensor:
         """Latents b c f h w, timestep b f in 0..1000 (1000 sigma), text b l d (zeros past its end).
 
         `positions` (int, f) places the frames in time, 0, 1, 2 ... by default. With `causal_block`, a frame
         attends only to its own and earlier blocks of that many frames. `image` (b l d) is what a picture's
-        features are, for a config with `image_dim`. Returns b c f h w.
+        features are, for a config with `image_dim`. `past` (one a layer) holds frames before these, whose positions
+        then come first. Returns b c f h w.
         Raises ValueError when height or width is not a multiple of the patch.
         """
         frames, rows, columns = x.shape[2:]
@@ -326,8 +365,9 @@ class DiT(nn.Module):
         tokens = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
         time, modulation, words = self.condition_embedder(timestep, text.to(weight.dtype))
         seen = None if image is None else self.condition_embedder.image_embedder(image.to(weight.dtype))
-        for block in self.blocks:
-            tokens = block(tokens, modulation, words, rotation, mask, seen)
+        layers: Sequence[Past | None] = past or [None] * len(self.blocks)
+        for block, before in zip(self.blocks, layers, strict=True):
+            tokens = block(tokens, modulation, words, rotation, mask, seen, before)
 
         shift, scale = (time[:, :, None] + self.scale_shift_table.float())[..., None, :].unbind(2)  # b f 1 d
         tokens = (layer_norm(tokens, self.norm_out) * (1 + scale) + shift).to(tokens.dtype)
