@@ -177,17 +177,11 @@ def load(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype | No
     dits = _experts([each for each in found if each.part == "dit"], path)
     folder = path if path.is_dir() else path.parent
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
-    transformers = [_transformer(each, dtype) for each in dits]
+    transformers = [transformer(each, dtype) for each in dits]
     vae_found, text_found = _only("vae", found, path), _only("text", found, path)
-    stated = vae_found.config
-    config_of_vae = vae_config(
-        vae_found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ())
-    )
-    vae = WanVAE(config_of_vae)
-    vae_found.fill(vae, dtype)
-    vae.lay_out()
+    vae = autoencoder(vae_found, dtype)
     text = _text(text_found, dtype)
-    config = _config(transformers, config_of_vae, text.config, index, folder, dits[0].config)
+    config = _config(transformers, vae.config, text.config, index, folder, dits[0].config)
     dit: nn.Module = transformers[0]
     if len(transformers) == 2:
         dit = Experts(transformers[0], transformers[1], config.boundary or 0.875)
@@ -258,7 +252,8 @@ def _only(part: str, found: list[Found], path: Path) -> Found:
     raise WeightsError(f"{path} lacks the {what}; put its .safetensors beside the transformer")
 
 
-def _transformer(found: Found, dtype: torch.dtype | None) -> DiT:
+def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
+    """The transformer whose tensors were found. Raises WeightsError."""
     stated = found.config
     dim = found.shapes.get("patch_embedding.weight", (0,))[0]
     heads = stated.get("num_heads")
@@ -273,6 +268,17 @@ def _transformer(found: Found, dtype: torch.dtype | None) -> DiT:
         dit = DiT(config)
     found.fill(dit, dtype)
     return dit
+
+
+def autoencoder(found: Found, dtype: torch.dtype | None = None) -> WanVAE:
+    """The autoencoder whose tensors were found. Raises WeightsError."""
+    stated = found.config
+    config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
+    with torch.device("meta"):
+        vae = WanVAE(config)
+    found.fill(vae, dtype)
+    vae.lay_out()
+    return vae
 
 
 def _text(found: Found, dtype: torch.dtype | None) -> WanText:
