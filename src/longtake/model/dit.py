@@ -49,7 +49,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if torch.is_grad_enabled():
         x = x.float()
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight.float()
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)  # squares are not written out
+    norm = torch.linalg.vector_norm(
+        x, dim=-1, keepdim=True, dtype=torch.float32
+    )  # squares are not written out
     return (x.float() * torch.rsqrt(norm.square() / x.shape[-1] + eps)).mul_(weight.float())
 
 

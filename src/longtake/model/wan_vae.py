@@ -22,8 +22,8 @@ from longtake.model.presets import WanVAEConfig
 REACH = 13
 """Latent cells beyond a tile that its pixels depend on, behind the middle of the decoder: the sum over the stages."""
 
-PIECE = 2**20
-"""Values that are normalised at once in half precision, so that their float32 copies stay in the cache."""
+PIECE = 2**18
+"""Values that are normalised at once on a CPU, so that their float32 copies stay in the cache."""
 
 
 class Memory(list[Tensor]):
@@ -44,15 +44,22 @@ class CausalConv(nn.Conv3d):
     def __init__(self, width: int, out: int, kernel: tuple[int, int, int], stride: int = 1) -> None:
         super().__init__(width, out, kernel, (stride, 1, 1), (0, kernel[1] // 2, kernel[2] // 2))
 
-    def after(self, x: Tensor, memory: Memory) -> Tensor:
-        """b c t h w -> b c t h w."""
-        back = self.kernel_size[0] - 1
-        last = memory.last()
+    def after(self, x: Tensor, memory: Memory, norm: ChannelNorm | None = None) -> Tensor:
+        """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
+        back, last = self.kernel_size[0] - 1, memory.last()
+        size = (*x.shape[:2], back + x.shape[2], *x.shape[3:])
+        whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        before, here = whole.split([back, x.shape[2]], 2)
         if last is None:
-            last = x.new_zeros(*x.shape[:2], back, *x.shape[3:])
-        x = torch.cat([last, x], 2)
-        memory.append(x[:, :, -back:].clone())
-        return self(x)  # type: ignore[no-any-return]
+            before.zero_()
+        else:
+            before.copy_(last)
+        if norm is None:
+            here.copy_(x)
+        else:
+            norm.write(x, here, silu=True)
+        memory.append(whole[:, :, -back:].clone())
+        return self(whole)  # type: ignore[no-any-return]
 
 
 class ChannelNorm(nn.Module):
@@ -62,20 +69,21 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(width, *(1,) * axes))
 
-    def forward(self, x: Tensor, silu: bool = False) -> Tensor:
-        """b c ... -> b c ..., with `silu` followed by SiLU."""
-        if x.dtype == torch.float32 or torch.is_grad_enabled():
-            return self._scaled(x.float(), silu).to(x.dtype)
+    def forward(self, x: Tensor) -> Tensor:
+        """b c ... -> b c ..."""
         out = torch.empty_like(x)
-        rows = max(1, PIECE * x.shape[-2] // x.numel())
-        for piece, of in zip(x.split(rows, -2), out.split(rows, -2), strict=True):
-            of.copy_(self._scaled(piece.float(), silu))
+        self.write(x, out)
         return out
 
-    def _scaled(self, x: Tensor, silu: bool) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12)
-        scaled = x * (x.shape[1] ** 0.5 / norm) * self.gamma.float()
-        return F.silu(scaled, inplace=True) if silu else scaled
+    def write(self, x: Tensor, out: Tensor, silu: bool = False) -> None:
+        """Into `out`; with `silu` followed by SiLU."""
+        rows = x.shape[-2]
+        if x.device.type == "cpu":
+            rows = max(1, PIECE * rows // x.numel())
+        for piece, of in zip(x.split(rows, -2), out.split(rows, -2), strict=True):
+            norm = torch.linalg.vector_norm(piece, dim=1, keepdim=True, dtype=torch.float32)
+            scaled = (piece.float() * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(self.gamma.float())
+            of.copy_(F.silu(scaled, inplace=True) if silu else scaled)
 
 
 class Residual(nn.Module):
@@ -88,8 +96,8 @@ class Residual(nn.Module):
         self.conv_shortcut = CausalConv(width, out, (1, 1, 1)) if width != out else nn.Identity()
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        y = self.conv1.after(self.norm1(x, silu=True), memory)
-        y = self.conv2.after(self.norm2(y, silu=True), memory)
+        y = self.conv1.after(x, memory, self.norm1)
+        y = self.conv2.after(y, memory, self.norm2)
         out: Tensor = y.add_(self.conv_shortcut(x)) if not y.requires_grad else y + self.conv_shortcut(x)
         return out
 
@@ -237,7 +245,7 @@ class Encoder(nn.Module):
         for layer in self.down_blocks:
             x = layer(x, memory)
         x = self.mid_block(x, memory)
-        return self.conv_out.after(self.norm_out(x, silu=True), memory)
+        return self.conv_out.after(x, memory, self.norm_out)
 
 
 class Decoder(nn.Module):
@@ -265,7 +273,7 @@ class Decoder(nn.Module):
     def outer(self, x: Tensor, memory: Memory) -> Tensor:
         for block in self.up_blocks:
             x = block(x, memory)
-        return self.conv_out.after(self.norm_out(x, silu=True), memory)
+        return self.conv_out.after(x, memory, self.norm_out)
 
 
 class WanVAE(nn.Module):
