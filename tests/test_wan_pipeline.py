@@ -223,6 +223,5 @@ def test_whole_pipeline_is_near_diffusers_in_bfloat16(
         models.text.to(torch.bfloat16),
     )  # as published; the autoencoder is in float32
     made, shown = ours(models, image, variant)
-    print(variant, strayed(made, latents), strayed(shown, frames))
     assert strayed(made, latents) < HALF
     assert strayed(shown, frames) < HALF

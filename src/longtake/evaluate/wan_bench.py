@@ -1,7 +1,7 @@
 """Our Wan against diffusers', side by side with the same random weights: a step, a decoded second, memory, cold start.
 
-Times are taken in turn in one process, so that a busy machine meets both alike. The peak of memory and the cold start are
-measured in a fresh process each, which loads the same files.
+Times are taken in turn in one process, so that a busy machine meets both alike. The peak of memory and the cold start
+are measured in a fresh process each, which loads the same files.
 """
 
 from __future__ import annotations
