@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from longtake.director.lexicon import first, pattern
+from longtake.director.lexicon import TIMES, WEATHERS, first, pattern
 from longtake.director.vocabulary import hits
 
 PLACES: dict[str, str] = {
@@ -39,20 +39,6 @@ PLACES: dict[str, str] = {
     "village_street": r"\b(?:village|town|streets?|road|lane|alley|sidewalk|bridge|square|harbou?r|pier)\b|村庄|小镇|街道|小路|街上|马路|巷|桥|广场|码头|路上",
     "meadow": r"\b(?:meadow|grass(?:y|land)?|lawn|field|hills?|prairie|countryside)\b|草地|草原|草坪|原野|山野|草丛",
 }  # fmt: skip
-TIMES: dict[str, str] = {
-    "dawn": r"\b(?:dawn|daybreak|sunrise|first light)\b|黎明|破晓|日出|拂晓|天刚亮",
-    "sunset": r"\b(?:sunset|dusk|evening|twilight|golden hour|sundown)\b|日落|夕阳|黄昏|傍晚|晚霞",
-    "night": r"\b(?:night|midnight|moonlight|moonlit|after dark|starry|under the (?:stars|moon))\b|夜|月光|星空|星光|天黑",
-    "morning": r"\bmorning\b|早晨|清晨|早上|晨光|一大早",
-    "noon": r"\b(?:noon|midday|daytime|daylight|afternoon|sunny|sunlight|sunlit|bright day)\b|中午|正午|白天|下午|阳光|晌午",
-}
-WEATHERS: dict[str, str] = {
-    "snow": r"\b(?:snowing|snowfall|snowstorm|blizzard|snowflakes?|falling snow|snow (?:is )?fall(?:s|ing)?)\b|下雪|飘雪|雪花|大雪|暴雪|雪夜",
-    "rain": r"\b(?:rain(?:y|ing|s|fall|drops?|storm)?|drizzl\w+|storm|thunderstorm|downpour)\b|雨",
-    "fog": r"\b(?:fog(?:gy)?|mist(?:y)?|haz[ey])\b|雾",
-    "wind": r"\b(?:wind(?:y)?|gusts?|breeze|gale)\b|风(?!格|景)",
-    "clear": r"\b(?:clear (?:sky|day|night)|sunny|fine weather)\b|晴",
-}
 _LOOSE_EN = re.compile(
     r"\b(?:in|on|at|inside|through|along|across|by|under|near|beside|aboard|down|outside|within|among|between|past|over|into)\s+"
     r"(?:a|an|the|his|her|their|its)\s+(?:[\w'-]+\s+){0,3}?[\w'-]+(?=\s+(?:at|in|on|under|with|as|while|and|when|during|near|by|to|for"
