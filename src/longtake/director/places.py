@@ -6,9 +6,11 @@ Keys are grammar.json's places, times and weathers; "" where a text says nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from longtake.director.lexicon import TIMES, WEATHERS, first, pattern
 from longtake.director.vocabulary import hits
+from longtake.world.concepts import concept, grammar
 
 PLACES: dict[str, str] = {
     "neon_street": r"\bneon\b.{0,20}\b(?:street|city|alley|signs?|lights?)\b|\b(?:tokyo|city|downtown|shibuya)\b.{0,12}\b(?:streets?|alley)\b"
@@ -75,6 +77,35 @@ def time_of(text: str) -> str:
 
 def weather_of(text: str) -> str:
     return first(WEATHERS, text)
+
+
+def usual_place(codes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """The place of the vocabulary that suits the first of these things best, "" when it has none."""
+    known = vocabulary.get("places", ())
+    if not known:
+        return ""
+    thing = concept(codes[0]) if codes and codes[0] else None
+    homes = thing.habitat if thing else ("ground",)
+
+    def fit(key: str) -> tuple[int, bool]:
+        """What a thing's first habitat is counts most; a meadow suits everybody."""
+        place = grammar()["places"][key]["habitat"]
+        return next((len(homes) - i for i, home in enumerate(homes) if home in place), 0), key == "meadow"
+
+    return max(known, key=fit)
+
+
+def usual_time(place: str, vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """Noon, or where a place has no noon the last time that it has; "" for a vocabulary without times."""
+    possible = grammar()["places"][place]["times"] if place else ("noon",)
+    known = [time for time in vocabulary.get("times", ()) if time in possible]
+    return "noon" if "noon" in known else known[-1] if known else ""
+
+
+def usual_weather(place: str, vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """Clear, out of doors."""
+    outdoors = place and not grammar()["places"][place]["indoor"]
+    return "clear" if outdoors and "clear" in vocabulary.get("weathers", ()) else ""
 
 
 def _not_a_place(words: str) -> bool:
