@@ -154,22 +154,20 @@ def _settings(work: Workload, machine: Machine, precision: Precision) -> Iterato
             yield Plan(
                 work, machine, precision, resident, batched, text_fits,
                 weights=rest + held * block + work.vae_bytes,
-                activations=activations(work, rows, precision, machine.kind),
+                activations=activations(work, rows, precision),
                 decode=_decode(work),
                 waiting=travelling + (work.experts - 1) * layers * block,
                 seconds=work.steps * max(compute, travel),
             )  # fmt: skip
 
 
-def activations(work: Workload, rows: int, precision: Precision, kind: str = "cuda") -> float:
+def activations(work: Workload, rows: int, precision: Precision) -> float:
     """Most bytes a forward of `rows` samples holds beside the weights: the feed-forward's or the attention's."""
     dit, tokens, a = work.dit, work.tokens, 4 if precision == "fp32" else 2
     stream = a * dit.dim  # what goes from block to block
     attention = 6.5 * stream + 5 * 4 * dit.dim  # norms and rotation work in float32
     feed_forward = 2 * stream + 2 * a * dit.ffn + 4 * dit.dim
     total = rows * tokens * (stream + max(attention, feed_forward))
-    if kind == "cpu" and tokens**2 <= 2**24:
-        total += rows * dit.heads * tokens**2 * 4 * 2  # scores and their softmax are written out
     if precision in ("int8", "fp8"):
         total += 2 * 2 * dit.dim * dit.ffn  # the largest weight, brought back to 16 bits
     return total
