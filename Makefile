@@ -1,6 +1,7 @@
 # Everything here works from a fresh clone with make and Python >= 3.11; the environment lives in .venv.
 #   make film    write film.mp4        make test    run the tests
 #   make check   lint, types, layers   make bench   measure speed and memory
+#   make audit   known faults of the pinned packages (asks the network)
 #   make examples            the boards of examples/ as animatics, and docs/examples.md; FILMS=1 films them too
 
 PROMPT ?= a red car drives along a neon street at night, medium shot
@@ -13,7 +14,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: film test check format bench examples clean
+.PHONY: film test check format bench examples audit clean
 .DELETE_ON_ERROR:
 
 film: $(VENV)/.film
@@ -37,6 +38,12 @@ bench: $(VENV)/.dev
 
 examples: $(VENV)/.film
 	$(BIN)/python scripts/examples.py $(if $(FILMS),--films)
+
+# pip-audit lives in an environment of its own: it shares packages with ours, at other versions.
+audit: $(VENV)/.film
+	test -x $(VENV)/audit/bin/pip-audit || $(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip --disable-pip-version-check --quiet install pip-audit
+	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -61,6 +61,19 @@ class Running:
                 time.sleep(0.1)
         raise AssertionError("".join(self.log))
 
+    def workers(self) -> list[int]:
+        """Process ids of its workers."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                command = (stat.parent / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if parent == self.process.pid and b"longtake.server.worker" in command:
+                found.append(int(stat.parent.name))
+        return found
+
     def stop(self, how: int = signal.SIGTERM) -> int:
         self.process.send_signal(how)
         code = self.process.wait(30)

@@ -98,6 +98,11 @@ class Served:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def cpu_seconds(self) -> float:
+        """Processor time the server itself has used, its workers left out."""
+        times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -181,7 +186,7 @@ async def _load(server: Served, plan: ServerPlan) -> dict[str, Any]:
 
     async with _client(server.url) as client:
         await create(client)
-        before, began = server.memory_mb(), time.perf_counter()
+        before, worked, began = server.memory_mb(), server.cpu_seconds(), time.perf_counter()
         waiting: list[asyncio.Task[None]] = []
         for number in range(int(plan.rate * plan.seconds)):
             pause = began + number / plan.rate - time.perf_counter()
@@ -192,9 +197,11 @@ async def _load(server: Served, plan: ServerPlan) -> dict[str, Any]:
                 waiting.append(asyncio.create_task(read(client)))
         await asyncio.gather(*waiting, return_exceptions=True)
         took = time.perf_counter() - began
+        worked = server.cpu_seconds() - worked
     return {
         "creates": len(creates), "asked_per_second": plan.rate, "creates_per_second": round(len(creates) / took, 1),
         "create_ms": _quantiles(creates), "read_ms": _quantiles(reads), "faults": dict(faults),
+        "server_cpu_ms_a_request": round(1000 * worked / max(1, len(creates) + len(reads)), 2),
         "memory_mb": [round(before), round(server.memory_mb())],
     }  # fmt: skip
 
@@ -302,7 +309,8 @@ def report(plan: ServerPlan, outcome: Outcome) -> str:
         f"`longtake eval server --rate {plan.rate:g} --seconds {plan.seconds:g} --jobs {plan.jobs} "
         f"--workers {plan.workers} --worker-kills {plan.worker_kills} --server-kills {plan.server_kills} "
         f"--pretend {plan.pretend:g} --seed {plan.seed}`", "",
-        f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the end, SQLite, a made-up model that "
+        f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores for everything (server, workers and the one who "
+        f"asks), load average {os.getloadavg()[0]:.1f} at the end, SQLite, a made-up model that "
         f"takes {plan.pretend:g} s.", "",
     ]  # fmt: skip
     for title, values in (("Load", outcome.load), ("Chaos", outcome.chaos)):
