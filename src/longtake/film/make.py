@@ -55,8 +55,6 @@ class Settings:
     """Tolerance of the step cache."""
     guide: float = 0.0
     """How far shots may leave the animatic they are made from; 0: they are made from words alone."""
-    memory: bool = True
-    """Shots remember who and where from the shots before."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ class Studio:
         return torch.cat(remembered[:MOST_REMEMBERED], 2) if remembered else None
 
     def _remembers(self, index: int) -> tuple[int, ...]:
-        return self._plans[index].remembers if self._settings.memory else ()
+        return self._plans[index].remembers if self._models.config.remembers else ()
 
     def _sampling(self, index: int, first: bool, memory: Tensor | None) -> Take:
         settings, plan = self._settings, self._plans[index]

@@ -183,6 +183,11 @@ class ModelConfig:
         return None
 
     @property
+    def remembers(self) -> bool:
+        """It was trained with pictures of who and where beside the clip."""
+        return True
+
+    @property
     def lead(self) -> int:
         """Latents after which the decoder has forgotten where it began."""
         return 1
@@ -265,6 +270,10 @@ class WanConfig(ModelConfig):
     @property
     def block(self) -> int | None:
         return self.causal_block
+
+    @property
+    def remembers(self) -> bool:
+        return False
 
     @property
     def lead(self) -> int:
