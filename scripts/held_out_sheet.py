@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from longtake.diffusion.film import Take, collect, text_to_video
-from longtake.diffusion.sample import predictor
+from longtake.evaluate.pocket import EvalPlan, make_latents
 from longtake.model import checkpoint
 from longtake.world.captions import full_caption
 from longtake.world.sampler import PRESETS, holds_out_place, sample_scene
@@ -41,13 +40,11 @@ def held_out_scenes(count: int, seed: int = 2026) -> list[Scene]:
 def main(weights: Path | None, out: Path) -> None:
     models = checkpoint.load(weights)
     prompts = [full_caption(s, ("en", "zh")[i % 2]) for i, s in enumerate(held_out_scenes(PROMPTS))]
-    width, height = models.config.sizes[0]
-    rows, columns = models.config.grid(width, height)
+    recipe = models.config.recipe
+    plan = EvalPlan(size=models.config.sizes[0], steps=recipe.steps, guidance=recipe.guidance)
     cells = []
     for i, prompt in enumerate(prompts):
-        denoise = predictor(models, models.tokenizer([prompt]), models.tokenizer([""]), 3.0)
-        take = Take(denoise, torch.Generator().manual_seed(i), window=models.config.window)
-        latents = collect(text_to_video(take, (1, models.config.vae.z, rows, columns), models.config.window))
+        latents = make_latents(models, prompt, plan, i, plan.seconds)
         with torch.no_grad():
             frames = models.vae.decode(latents)[0, :, :, ::2, ::2]
         pixels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()

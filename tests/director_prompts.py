@@ -28,6 +28,9 @@ ENGLISH: list[Row] = [
     # stories
     ("A cat sleeps on a sofa. Suddenly a dog runs in. The cat jumps away.", 12, False, {"shots": 3, "cast": ["cat", "dog"]}),
     ("A robot wakes up in a warehouse, then walks into a desert, then watches the sunset.", 15, False, {"shots": 3, "places": 2}),
+    ("A penguin walks across a snowy field at night, meets a cat in a pine forest, and they jump on a sunny beach", 15, False,
+     {"shots": 3, "places": 3, "shot_cast": {1: ["penguin", "cat"], 2: ["penguin", "cat"]}}),
+    ("a dog runs through a meadow and jumps on the beach", 10, False, {"shots": 2, "places": 2, "shot_cast": {1: ["dog"]}}),
     ("A woman sleeps in a bedroom. A cat wakes her. She turns over.", 12, False, {"shots": 3, "shot_cast": {2: ["woman"]}}),
     ("A boy kicks a ball in a park. The ball rolls away. The boy runs after it.", 12, False, {"shots": 3, "cast": ["boy", "ball"]}),
     ("A black cat meets a white cat in a garden. The black cat runs away.", 8, False, {"shots": 2}),
@@ -68,6 +71,7 @@ CHINESE: list[Row] = [
     ("霓虹街头，夜晚", 4, False, {"shots": 1, "cast": [], "time": "夜"}),
     ("特写：一块饼干", 3, False, {"scales": ["close_up"]}),
     ("两只猫在屋顶上", 4, False, {"look": "两只猫"}),
+    ("一只企鹅在雪地里走，在松林里遇见一只猫，它们在海滩上跳", 15, False, {"shots": 3, "places": 3, "shot_cast": {1: ["企鹅", "猫"]}}),
     ("一只企鹅向左走", 4, False, {"facing": "left"}),
     ("仰拍，一个机器人站在仓库里", 4, False, {"angles": ["low"]}),
     ("一辆红色汽车在街道上行驶，跟拍", 4, False, {"moves": ["follow"]}),

@@ -232,7 +232,32 @@ def test_captions_name_everybody_in_full() -> None:
     words_ = identity(board.characters[0], "en")
     assert words_ == "a girl with red hair wearing a yellow raincoat"
     first, second = (compile(board, shot) for shot in board.shots)
-    assert (
-        first == "Wide shot. A girl with red hair wearing a yellow raincoat walks in a rainy street at night."
+    assert first == (
+        "Wide shot. A girl with red hair wearing a yellow raincoat walks in a rainy street at night. "
+        "The camera stays still."
     )
     assert second.startswith("Close-up. A girl with red hair wearing a yellow raincoat smiles")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "place", "time"),
+    [
+        ("A dog runs. The dog jumps.", "meadow", "at noon"),
+        ("a red car drives along a neon street", "neon street", "at night"),
+        ("两只球滚来滚去，然后一只猫跑过来", "草", "中午"),
+    ],
+)
+def test_what_the_script_leaves_open_is_settled_for_a_model_with_a_vocabulary(
+    prompt: str, place: str, time: str
+) -> None:
+    """So that all shots of a film show the same place at the same time of day."""
+    board = direct(prompt, seconds=8, vocabulary=words("pocket"))
+    captions = [compile(board, shot) for shot in board.shots]
+    assert all(time in caption for caption in captions), captions
+    assert len(board.locations) == 1 and place in board.locations[0].description
+    assert not direct("a dog runs", seconds=8).locations
+
+
+def test_a_subject_left_out_is_the_one_before() -> None:
+    board = direct("An elephant walks in the desert, then jumps, then stands", seconds=15)
+    assert all("elephant" in compile(board, shot).lower() for shot in board.shots)

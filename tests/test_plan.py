@@ -64,7 +64,7 @@ def test_shots_of_one_take_lie_on_one_row_of_latents(duration: float) -> None:
     assert [(p.past, p.future) for p in plans] == [(None, 1), (0, 2), (1, 3), (2, None)]
 
 
-def test_memory_is_of_the_first_shot_of_each_character_and_place() -> None:
+def test_memory_is_of_the_first_shot_of_each_character_and_of_the_place_at_that_place() -> None:
     people = [{"id": "a"}, {"id": "b"}, {"id": "p", "references": ["p.png"]}]
     shots = [
         {"characters": [{"id": "a"}], "location": "x"},
@@ -76,7 +76,7 @@ def test_memory_is_of_the_first_shot_of_each_character_and_place() -> None:
     ]
     places = [{"id": "x"}, {"id": "y"}]
     plans = plan(board(*shots, characters=people, locations=places), RATES)
-    assert [p.remembers for p in plans] == [(), (), (0, 1), (0,), (0, 1), ()]
+    assert [p.remembers for p in plans] == [(), (), (0,), (0,), (4, 1), ()]
     shots[0]["seed"] = 9  # made again, it remembers what it was
     assert plan(board(*shots, characters=people, locations=places), RATES)[0].remembers == (0,)
 

@@ -12,8 +12,7 @@ import safetensors.torch
 import torch
 import wan_checkpoints as tiny
 
-from longtake.diffusion import film, solver
-from longtake.diffusion.sample import predictor
+from longtake.diffusion import solver
 from longtake.errors import RequestError, WeightsError
 from longtake.model import wan
 from longtake.model.dit import DiT
@@ -24,11 +23,30 @@ from longtake.model.wan_vae import WanVAE
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-CLOSE = 1e-4
+CLOSE, HALF = 1e-4, 2e-2
+"""Relative errors that float32 and bfloat16 may have."""
 
 
 def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return ((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max()).item()
+
+
+def strayed(ours: torch.Tensor, reference: torch.Tensor) -> float:
+    """Root mean square of the error, relative to that of the reference."""
+    error = (ours.float() - reference.float()).square().mean() / reference.float().square().mean()
+    return error.sqrt().item()
+
+
+def raw(latents: torch.Tensor, vae: WanVAE) -> torch.Tensor:
+    """What diffusers decodes, for unit-scaled latents."""
+    mean, std = (torch.tensor(v)[:, None, None, None] for v in (vae.config.mean, vae.config.std))
+    return latents * std + mean
+
+
+def scaled(latents: torch.Tensor, vae: WanVAE) -> torch.Tensor:
+    """What diffusers encodes, unit-scaled."""
+    mean, std = (torch.tensor(v)[:, None, None, None] for v in (vae.config.mean, vae.config.std))
+    return (latents.float() - mean) / std
 
 
 def our_vae(theirs: Any) -> WanVAE:
@@ -44,26 +62,37 @@ def test_autoencoder_equals_diffusers_whole_streamed_and_tiled(variant: str) -> 
     theirs = tiny.vae(variant)
     ours = our_vae(theirs)
     pixels = torch.rand(1, 3, 9, 32, 64) * 2 - 1
-    latents = (theirs.encode(pixels).latent_dist.mode() - ours.mean) / ours.std
+    latents = scaled(theirs.encode(pixels).latent_dist.mode(), ours)
     assert apart(ours.encode(pixels), latents) < CLOSE
     first, memory = ours.encode_more(pixels[:, :, :5], None)
     rest, _ = ours.encode_more(pixels[:, :, 5:], memory)
     assert apart(torch.cat([first, rest], 2), latents) < CLOSE
 
     z = torch.randn(1, ours.config.z, 3, 16, 2)
-    frames = theirs.decode(z * ours.std + ours.mean).sample
+    frames = theirs.decode(raw(z, ours)).sample
     whole = ours.decode(z)
     assert whole.shape == frames.shape and apart(whole.clamp(-1, 1), frames) < CLOSE
     ours.tile = 2
     assert apart(ours.decode(z), whole) < CLOSE
-    ours.tile = 0
 
-    raw = (z * ours.std + ours.mean).bfloat16()
-    half = ours.to(torch.bfloat16).decode(z).clamp(-1, 1)
-    error = (half - frames).square().mean().sqrt()
-    of_theirs = (theirs.to(torch.bfloat16).decode(raw).sample - frames).square().mean().sqrt()
-    if not error < 1.25 * of_theirs:
-        pytest.xfail(f"in bfloat16 {error:.4f} from float32, diffusers {of_theirs:.4f}: not yet as near")
+
+@pytest.mark.parametrize("variant", ["t2v", "ti2v"])
+@torch.no_grad()
+def test_autoencoder_in_bfloat16_is_near_float32_and_no_farther_than_diffusers(variant: str) -> None:
+    """With 32 channels: rounding is amplified where a norm over channels has only a few."""
+    torch.manual_seed(0)
+    theirs = tiny.vae(variant, base=32)
+    ours = our_vae(theirs)
+    z, pixels = torch.randn(1, ours.config.z, 2, 4, 4), torch.rand(1, 3, 5, 32, 32) * 2 - 1
+    latents, frames = ours.encode(pixels), theirs.decode(raw(z, ours)).sample
+    ours.to(torch.bfloat16).lay_out()
+    theirs.to(torch.bfloat16)
+    half_pixels, half_raw = pixels.bfloat16(), raw(z, ours).bfloat16()
+    decoded = strayed(ours.decode(z).clamp(-1, 1), frames)
+    encoded = strayed(ours.encode(half_pixels.float()), latents)
+    assert decoded < HALF and encoded < HALF
+    assert decoded < strayed(theirs.decode(half_raw).sample, frames)
+    assert encoded < strayed(scaled(theirs.encode(half_pixels).latent_dist.mode(), ours), latents)
 
 
 @pytest.mark.parametrize("variant", ["t2v", "i2v"])
@@ -159,41 +188,6 @@ def test_layouts_load_to_the_same_networks(folders: tuple[Any, ...]) -> None:
     with torch.no_grad():
         text = made["text_encoder"](tokens, mask).last_hidden_state * mask[..., None]
         assert apart(one.text(tokens), text) < CLOSE
-
-
-def test_whole_pipeline_equals_diffusers(folders: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    import diffusers
-
-    variant, folder, _, made = folders
-    monkeypatch.setattr("longtake.model.device.autocast_dtype", lambda device: None)
-    models = wan.load(folder)
-    vae = made["vae"]
-    pipe = diffusers.WanPipeline(
-        tokenizer=None, text_encoder=None, vae=vae, transformer=made["transformer"],
-        transformer_2=made.get("transformer_2"), boundary_ratio=0.875 if "a14b" in variant else None,
-        scheduler=diffusers.UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-        ),
-        expand_timesteps=variant == "ti2v",
-    )  # fmt: skip
-    pipe.set_progress_bar_config(disable=True)
-    tokens, negative = models.tokenizer(["a dog in the snow"]), models.tokenizer(["red"])
-    side = 2 * models.config.vae.stride
-    z = models.config.vae.z
-    late = 4.0 * models.config.recipe.late_guidance if "a14b" in variant else None
-    with torch.no_grad():
-        expected = pipe(
-            prompt_embeds=models.text(tokens), negative_prompt_embeds=models.text(negative), height=side, width=side,
-            num_frames=9, num_inference_steps=5, guidance_scale=4.0, guidance_scale_2=late,
-            latents=torch.randn((1, z, 3, 2, 2), generator=torch.Generator().manual_seed(5)), output_type="latent",
-        ).frames  # fmt: skip
-    take = film.Take(
-        predictor(models, tokens, negative, 4.0), torch.Generator().manual_seed(5), steps=5, shift=3.0,
-        solver="unipc", window=20, whole=False, makes_first=True,
-    )  # fmt: skip
-    (chunk,) = [e for e in film.text_to_video(take, (1, z, 2, 2), 2) if isinstance(e, film.Chunk)]
-    assert chunk.lead is not None
-    assert apart(torch.cat([chunk.lead, chunk.latents], 2), expected) < CLOSE
 
 
 # ---- bad input ----

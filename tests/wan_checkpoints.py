@@ -46,17 +46,17 @@ def transformer(variant: str, layers: int = 2) -> Any:
     )  # fmt: skip
 
 
-def vae(variant: str) -> Any:
+def vae(variant: str, base: int = 4) -> Any:
     from diffusers import AutoencoderKLWan
 
     if variant == "ti2v":
         return _noisy(
             AutoencoderKLWan(
-                base_dim=4, decoder_base_dim=8, z_dim=48, is_residual=True, in_channels=12, out_channels=12,
+                base_dim=base, decoder_base_dim=2 * base, z_dim=48, is_residual=True, in_channels=12, out_channels=12,
                 patch_size=2, scale_factor_spatial=16, latents_mean=[0.1] * 48, latents_std=[1.5] * 48,
             )
         )  # fmt: skip
-    return _noisy(AutoencoderKLWan(base_dim=4, z_dim=16))
+    return _noisy(AutoencoderKLWan(base_dim=base, z_dim=16))
 
 
 def text_encoder() -> Any:
@@ -78,10 +78,10 @@ def image_encoder() -> Any:
     return _noisy(CLIPVisionModel(config))
 
 
-def parts(variant: str) -> dict[str, Any]:
+def parts(variant: str, base: int = 4) -> dict[str, Any]:
     """The networks of a variant under the names of their folders."""
     warnings.simplefilter("ignore")
-    made = {"transformer": transformer(variant), "vae": vae(variant), "text_encoder": text_encoder()}
+    made = {"transformer": transformer(variant), "vae": vae(variant, base), "text_encoder": text_encoder()}
     if "a14b" in variant:
         made["transformer_2"] = transformer(variant)
     if variant == "i2v":

@@ -74,11 +74,5 @@ def _take(request: Request, caption: str, models: Models) -> Take:
     size = native_size(request.width, request.height, models)
     models = animated(models, request.image, size, models.config.window)
     tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
-    return Take(
-        cached(predictor(models, tokens, negative, request.guidance), request.cache),
-        torch.Generator().manual_seed(request.seed),
-        steps=request.steps,
-        shift=models.config.recipe.shift,
-        solver=models.config.recipe.solver,
-        window=models.config.window,
-    )
+    denoise = cached(predictor(models, tokens, negative, request.guidance), request.cache)
+    return Take.of(models.config, denoise, torch.Generator().manual_seed(request.seed), request.steps)

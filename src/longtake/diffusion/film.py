@@ -20,12 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from longtake.diffusion import solver as solvers
 from longtake.diffusion.sample import DenoiseAt, Known, Limits, Start, sample
+
+if TYPE_CHECKING:
+    from longtake.model.presets import ModelConfig
 
 MEMORY_GAP = 8
 """Temporal positions between one remembered latent and the next, and from the last to the film: a cut."""
@@ -43,6 +47,8 @@ class Take:
     tolerance: how far channel statistics may leave those of the first window (see `Limits`); None: no limit.
     memory: latents (b c m h w) that every window sees as given, at positions -8, -16, ... before it, and that
         are no part of the result: who and where, from other shots (StoryMem, arXiv:2512.19539).
+    levels: noise levels that the model was distilled to, where it was (see `solver.levels`).
+    block: latent frames that are made at once, each block after those before it, by a model that sees only the past.
     whole: a short film is made in a whole window all the same, since the network knows no other.
     makes_first: a film begins with an image slot, which is made with it (Wan's first latent, of one frame).
     """
@@ -58,8 +64,26 @@ class Take:
     history_sigma: float = 0.1
     tolerance: float | None = 0.15
     memory: Tensor | None = None
+    levels: tuple[float, ...] = ()
+    block: int | None = None
     whole: bool = True
     makes_first: bool = False
+
+    @classmethod
+    def of(cls, config: ModelConfig, denoise: DenoiseAt, generator: torch.Generator, steps: int) -> Take:
+        """As a model of this config asks for. One that sees only the past is shown it clean, as it was trained."""
+        recipe = config.recipe
+        take = cls(
+            denoise, generator, steps, recipe.shift, recipe.solver, config.window, levels=recipe.levels,
+            block=config.block, whole=config.whole_windows, makes_first=config.makes_first,
+        )  # fmt: skip
+        return take if config.block is None else replace(take, history_sigma=0.0, tolerance=None)
+
+    def at_once(self, frames: int) -> int:
+        """Latent frames that the first window makes of so many, the image slot not counted."""
+        if self.block is not None:
+            return self.block
+        return self.window if self.whole else min(self.window, frames)
 
     def __post_init__(self) -> None:
         if self.keep < 1 or self.sink < 0 or self.keep + self.sink >= self.window:
@@ -106,10 +130,13 @@ def text_to_video(
     `start` (as many latents as a window) is what the first window begins from, in place of noise.
     """
     _check_frames(frames)
-    if take.makes_first and start is not None:
-        start = replace(start, latents=torch.cat([start.latents[:, :, :1], start.latents], 2))
-    whole = take.whole or start is not None
-    window = take.window if whole else min(take.window, frames)
+    if take.block is not None:
+        window = take.block - take.makes_first
+    else:
+        window = take.window if start is not None else take.at_once(frames)
+    if start is not None:
+        slot = start.latents[:, :, : int(take.makes_first)]
+        start = replace(start, latents=torch.cat([slot, start.latents[:, :, :window]], 2))
     yield from _open(take, _blank(frame, take.makes_first + window), frames, slots=0, start=start)
 
 
@@ -126,8 +153,7 @@ def image_to_video(take: Take, still: Tensor, frames: int) -> Iterator[Event]:
     still = _clip(still)
     if still.shape[2] != 1:
         raise ValueError(f"the still must be one latent frame; got {still.shape[2]}")
-    window = take.window if take.whole else min(take.window, frames)
-    yield from _open(take, _padded(still, 1 + window), frames, slots=1)
+    yield from _open(take, _padded(still, 1 + take.at_once(frames)), frames, slots=1)
 
 
 def extend(take: Take, clip: Tensor, frames: int, backward: bool = False) -> Iterator[Event]:
@@ -234,6 +260,7 @@ class _Window:
             steps=take.steps,
             shift=take.shift,
             solver=take.solver,
+            distilled=take.levels,
         ):
             latents = step.latents[:, :, self.target]
             yield Progress(step.index, step.total, self.made, self.wanted, latents)
@@ -244,7 +271,7 @@ def _open(take: Take, given: Tensor, wanted: int, slots: int, start: Start | Non
     """The first window of a film, known only in its image slot if it has one, and the windows after it."""
     slot = max(slots, int(take.makes_first))
     known = _span(given.shape[2], 0, slots)
-    target = _span(given.shape[2], 0 if take.makes_first else slots, slot + min(wanted, take.window))
+    target = _span(given.shape[2], 0 if take.makes_first else slots, min(slot + wanted, given.shape[2]))
     window = _Window(given, known, target, 0, wanted, first_position=1 - slot, start=start)
     made = yield from window.make(take)
     opening = made[:, :, 1:] if take.makes_first else made
@@ -260,26 +287,36 @@ def _continue(take: Take, clip: Tensor, wanted: int, made: int, backward: bool =
     """
     clip = clip.flip(2) if backward else clip
     limits = None if take.tolerance is None else Limits.of(clip[:, :, : take.window], take.tolerance)
-    opening, recent, seen = clip[:, :, : take.sink], clip[:, :, -take.window :], clip.shape[2]
+    opening, recent, seen = clip[:, :, : take.sink], clip[:, :, -take.window - 1 :], clip.shape[2]
     held_back: list[Tensor] = []
     while made < wanted:
-        fresh = min(wanted - made, take.window - min(seen, take.keep + take.sink))
-        past = _past(opening, recent, seen, size=min(seen, take.window - fresh))
-        given = _padded(past, take.window)
-        known = _span(take.window, 0, past.shape[2])
-        target = _span(take.window, past.shape[2], past.shape[2] + fresh)
+        fresh, size, length = _stretch(take, seen, wanted - made)
+        past = _past(opening, recent, seen, size)
+        given = _padded(past, length)
+        known = _span(length, 0, size)
+        target = _span(length, size, size + fresh)
         if backward:
             given, known, target = given.flip(2), known.flip(0), target.flip(0)
-        window = _Window(given, known, target, made, wanted, sigma=take.history_sigma, limits=limits)
+        first = 1 if take.block is None else 0
+        window = _Window(given, known, target, made, wanted, first, take.history_sigma, limits=limits)
         latents = yield from window.make(take)
         if backward:
             held_back.insert(0, latents)
         else:
             yield Chunk(latents)
         walked = latents.flip(2) if backward else latents
-        recent = torch.cat([recent, walked], 2)[:, :, -take.window :]
+        recent = torch.cat([recent, walked], 2)[:, :, -take.window - 1 :]
         made, seen = made + fresh, seen + fresh
     yield from map(Chunk, held_back)
+
+
+def _stretch(take: Take, seen: int, left: int) -> tuple[int, int, int]:
+    """Latents made in the next window, those it remembers, and its length, when `left` are still to be made."""
+    if take.block is not None:
+        size = min(seen, take.window + take.makes_first - take.block)
+        return min(left, take.block), size, size + take.block
+    fresh = min(left, take.window - min(seen, take.keep + take.sink))
+    return fresh, min(seen, take.window - fresh), take.window
 
 
 def _past(opening: Tensor, recent: Tensor, seen: int, size: int) -> Tensor:

@@ -10,7 +10,7 @@ on every device.  Axes: latents `b c f h w`, noise levels `b f`, text `b l d`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from longtake.diffusion import flow
 from longtake.diffusion import solver as solvers
+from longtake.model.causal import Causal
 from longtake.model.device import autocast
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def sample(
     steps: int = 8,
     shift: float = 2.5,
     solver: solvers.Name = "euler",
+    distilled: Sequence[float] = (),
 ) -> Iterator[Step]:
     """Make latents of `shape` (b c f h w) in `steps` steps of the solver; close the iterator to stop early.
 
@@ -120,7 +122,7 @@ def sample(
         if guide is not None and guide.latents.shape != shape:
             raise ValueError(f"given latents have shape {tuple(guide.latents.shape)}, expected {shape}")
     batch, frames = shape[0], shape[2]
-    levels = solvers.levels(solver, steps, shift, 1.0 if start is None else start.strength)
+    levels = solvers.levels(solver, steps, shift, 1.0 if start is None else start.strength, distilled)
     solve = solvers.solver(solver, generator)
     x = torch.randn(shape, generator=generator)
     if start is not None:
@@ -162,6 +164,8 @@ def predictor(
     prediction: flow.Prediction = models.config.dit.prediction
     recipe = models.config.recipe
     boundary = getattr(models.config, "boundary", None) or 0.0
+    block = getattr(models.config, "block", None)
+    network = models.dit if block is None else Causal(models.dit, block)
     with torch.no_grad(), autocast(device):
         text = models.text(tokens.to(device))  # b l d, twice the batch when guided
 
@@ -173,7 +177,7 @@ def predictor(
             timestep = 1000 * level
             if recipe.solver == "unipc":  # whole timesteps, as in training
                 timestep = timestep.floor()
-            output: Tensor = models.dit(x_s, timestep, text, positions.to(device))
+            output: Tensor = network(x_s, timestep, text, positions.to(device))
         x0 = flow.to_x0(output.float(), x_s, level, prediction)
         if guided:
             positive, negative = x0.chunk(2)

@@ -5,7 +5,7 @@
 | euler | from 1 to 0, evenly before the shift | along the straight line to the estimate |
 | flow | those of diffusers' `FlowMatchEulerDiscreteScheduler` | the same |
 | unipc | those of diffusers' `UniPCMultistepScheduler` (flow sigmas) | second order, each step corrected by the next |
-| renoise | evenly, or as given | the estimate, noised anew: for models distilled to few steps (DMD) |
+| renoise | evenly, or as distilled to | the estimate, noised anew: for models distilled to few steps (DMD) |
 
 Frames that are given take part and are put back by the sampler. Latents b c f h w; levels are numbers in [0, 1].
 """
@@ -13,6 +13,7 @@ Frames that are given take part and are put back by the sampler. Latents b c f h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -33,8 +34,15 @@ class Solver(Protocol):
         ...
 
 
-def levels(name: Name, steps: int, shift: float, start: float = 1.0) -> Tensor:
-    """The `steps + 1` falling noise levels of this solver, from `start` to exactly 0."""
+def levels(
+    name: Name, steps: int, shift: float, start: float = 1.0, distilled: Sequence[float] = ()
+) -> Tensor:
+    """The `steps + 1` falling noise levels of this solver, from `start` to exactly 0.
+
+    `distilled`: those that the model was distilled to, taken where they are as many and nothing is begun midway.
+    """
+    if len(distilled) == steps and start == 1:
+        return torch.tensor([*distilled, 0.0])
     if name in ("euler", "renoise"):
         return flow.schedule(steps, shift, start)
     if name == "flow":

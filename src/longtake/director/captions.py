@@ -43,11 +43,7 @@ def compile(board: Storyboard, shot: Shot) -> str:
     move = _MOVES.get(shot.camera.move, shot.camera.move)
     if shot.camera.support == "handheld" and move == "static":
         move = "handheld"
-    camera = (
-        ""
-        if move == "static"
-        else _first("camera", move, language).replace("{S_def}", _definite(people, language))
-    )
+    camera = _first("camera", move, language).replace("{S_def}", _definite(people, language))
     look = ", ".join(p for p in (board.style.look, *board.style.palette) if p)
     if language == "zh":
         return _chinese(scale, angle, action, where, when, air, camera, look)
@@ -89,9 +85,9 @@ def _setting(action: str, place: Location | None, language: str) -> tuple[str, s
         key, _ = place_of(where, language)
         article = re.match(r"(?:a|an|the|his|her|their)\b", where, re.IGNORECASE)
         where = f"in {where[0].lower()}{where[1:]}" if article or not key else f"in the {where}"
-    when = "" if not place.time or time_of(action + where) else place.time
+    when = "" if not place.time or _tells_time(f"{action} {where}", place.time, language) else place.time
     key = weather_of(place.weather)
-    told = not key or key == "clear" or weather_of(f"{action} {where}") == key
+    told = not key or weather_of(f"{action} {where}") == key
     air = (
         ""
         if told and not (place.weather and not key)
@@ -100,6 +96,17 @@ def _setting(action: str, place: Location | None, language: str) -> tuple[str, s
         else _first("weather", key, language, "clause")
     )
     return where, when, air
+
+
+def _tells_time(text: str, time: str, language: str) -> bool:
+    """Whether the text names another time, or this one in the words of the captions: "sunny" alone does not do."""
+    said, own = time_of(text), time_of(time)
+    if not said or said != own:
+        return bool(said)
+    table = grammar()["times"][own]
+    return any(
+        phrase in text for part in ("", "_clear", "_indoor") for phrase in table.get(f"{language}{part}", ())
+    )
 
 
 def _names_ground(action: str, description: str, language: str) -> bool:

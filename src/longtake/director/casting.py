@@ -252,7 +252,8 @@ def _no_subject(reading: Reading, first: int) -> bool:
 
 
 _VERB_FIRST_EN = re.compile(
-    r"^(?:then |suddenly |slowly |quickly )*(?!(?:this|its|his|as)\b)[a-z]+s\b(?!')\s", re.IGNORECASE
+    r"^(?:then |suddenly |slowly |quickly )*(?!(?:this|its|his|as)\b)[a-z]+s\b(?!')(?=[\s.,;!]|$)",
+    re.IGNORECASE,
 )
 _VERB_FIRST_ZH = re.compile(
     r"^(?:突然|慢慢|轻轻|又|就|便|地)*(?:叫|吵|追|跑|走|跳|飞|吃|喝|看|爬|钻|坐|站|转|推|踢|打|拿|睡|醒|游|滚|躺|回|离|停|开|抱|发现|遇|撞|来到|进)"

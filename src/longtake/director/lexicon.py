@@ -91,6 +91,20 @@ STYLES = (
     r"|(?:3D|三维|二维|扁平|水彩|动漫|卡通|黑白|定格|写实|电影感|像素|油画|水墨)(?:渲染|动画|插画|卡通|风格|画风|质感)*"
 )
 """Words that say how everything looks rather than what is seen."""
+TIMES: dict[str, str] = {
+    "dawn": r"\b(?:dawn|daybreak|sunrise|first light)\b|黎明|破晓|日出|拂晓|天刚亮",
+    "sunset": r"\b(?:sunset|dusk|evening|twilight|golden hour|sundown)\b|日落|夕阳|黄昏|傍晚|晚霞",
+    "night": r"\b(?:night|midnight|moonlight|moonlit|after dark|starry|under the (?:stars|moon))\b|夜|月光|星空|星光|天黑",
+    "morning": r"\bmorning\b|早晨|清晨|早上|晨光|一大早",
+    "noon": r"\b(?:noon|midday|daytime|daylight|afternoon|sunny|sunlight|sunlit|bright day)\b|中午|正午|白天|下午|阳光|晌午",
+}
+WEATHERS: dict[str, str] = {
+    "snow": r"\b(?:snowing|snowfall|snowstorm|blizzard|snowflakes?|falling snow|snow (?:is )?fall(?:s|ing)?)\b|下雪|飘雪|雪花|大雪|暴雪|雪夜",
+    "rain": r"\b(?:rain(?:y|ing|s|fall|drops?|storm)?|drizzl\w+|storm|thunderstorm|downpour)\b|雨",
+    "fog": r"\b(?:fog(?:gy)?|mist(?:y)?|haz[ey])\b|雾",
+    "wind": r"\b(?:wind(?:y)?|gusts?|breeze|gale)\b|风(?!格|景)",
+    "clear": r"\b(?:clear (?:sky|day|night)|sunny|fine weather)\b|晴",
+}
 
 
 @lru_cache(maxsize=512)

@@ -6,9 +6,11 @@ Keys are grammar.json's places, times and weathers; "" where a text says nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
-from longtake.director.lexicon import first, pattern
+from longtake.director.lexicon import TIMES, WEATHERS, first, pattern
 from longtake.director.vocabulary import hits
+from longtake.world.concepts import concept, grammar
 
 PLACES: dict[str, str] = {
     "neon_street": r"\bneon\b.{0,20}\b(?:street|city|alley|signs?|lights?)\b|\b(?:tokyo|city|downtown|shibuya)\b.{0,12}\b(?:streets?|alley)\b"
@@ -39,20 +41,6 @@ PLACES: dict[str, str] = {
     "village_street": r"\b(?:village|town|streets?|road|lane|alley|sidewalk|bridge|square|harbou?r|pier)\b|村庄|小镇|街道|小路|街上|马路|巷|桥|广场|码头|路上",
     "meadow": r"\b(?:meadow|grass(?:y|land)?|lawn|field|hills?|prairie|countryside)\b|草地|草原|草坪|原野|山野|草丛",
 }  # fmt: skip
-TIMES: dict[str, str] = {
-    "dawn": r"\b(?:dawn|daybreak|sunrise|first light)\b|黎明|破晓|日出|拂晓|天刚亮",
-    "sunset": r"\b(?:sunset|dusk|evening|twilight|golden hour|sundown)\b|日落|夕阳|黄昏|傍晚|晚霞",
-    "night": r"\b(?:night|midnight|moonlight|moonlit|after dark|starry|under the (?:stars|moon))\b|夜|月光|星空|星光|天黑",
-    "morning": r"\bmorning\b|早晨|清晨|早上|晨光|一大早",
-    "noon": r"\b(?:noon|midday|daytime|daylight|afternoon|sunny|sunlight|sunlit|bright day)\b|中午|正午|白天|下午|阳光|晌午",
-}
-WEATHERS: dict[str, str] = {
-    "snow": r"\b(?:snowing|snowfall|snowstorm|blizzard|snowflakes?|falling snow|snow (?:is )?fall(?:s|ing)?)\b|下雪|飘雪|雪花|大雪|暴雪|雪夜",
-    "rain": r"\b(?:rain(?:y|ing|s|fall|drops?|storm)?|drizzl\w+|storm|thunderstorm|downpour)\b|雨",
-    "fog": r"\b(?:fog(?:gy)?|mist(?:y)?|haz[ey])\b|雾",
-    "wind": r"\b(?:wind(?:y)?|gusts?|breeze|gale)\b|风(?!格|景)",
-    "clear": r"\b(?:clear (?:sky|day|night)|sunny|fine weather)\b|晴",
-}
 _LOOSE_EN = re.compile(
     r"\b(?:in|on|at|inside|through|along|across|by|under|near|beside|aboard|down|outside|within|among|between|past|over|into)\s+"
     r"(?:a|an|the|his|her|their|its)\s+(?:[\w'-]+\s+){0,3}?[\w'-]+(?=\s+(?:at|in|on|under|with|as|while|and|when|during|near|by|to|for"
@@ -89,6 +77,35 @@ def time_of(text: str) -> str:
 
 def weather_of(text: str) -> str:
     return first(WEATHERS, text)
+
+
+def usual_place(codes: Sequence[str], vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """The place of the vocabulary that suits the first of these things best, "" when it has none."""
+    known = vocabulary.get("places", ())
+    if not known:
+        return ""
+    thing = concept(codes[0]) if codes and codes[0] else None
+    homes = thing.habitat if thing else ("ground",)
+
+    def fit(key: str) -> tuple[int, bool]:
+        """What a thing's first habitat is counts most; a meadow suits everybody."""
+        place = grammar()["places"][key]["habitat"]
+        return next((len(homes) - i for i, home in enumerate(homes) if home in place), 0), key == "meadow"
+
+    return max(known, key=fit)
+
+
+def usual_time(place: str, vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """Noon, or where a place has no noon the last time that it has; "" for a vocabulary without times."""
+    possible = grammar()["places"][place]["times"] if place else ("noon",)
+    known = [time for time in vocabulary.get("times", ()) if time in possible]
+    return "noon" if "noon" in known else known[-1] if known else ""
+
+
+def usual_weather(place: str, vocabulary: Mapping[str, Sequence[str]]) -> str:
+    """Clear, out of doors."""
+    outdoors = place and not grammar()["places"][place]["indoor"]
+    return "clear" if outdoors and "clear" in vocabulary.get("weathers", ()) else ""
 
 
 def _not_a_place(words: str) -> bool:

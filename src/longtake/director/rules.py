@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from longtake.director import lexicon
 from longtake.director.casting import Company, Role
 from longtake.director.continuation import continuations
+from longtake.director.places import usual_place, usual_time, usual_weather
 from longtake.director.reading import Reading, read
 from longtake.director.script import Beat, Script, _join, parse
 from longtake.director.setups import Setup, Vocabulary, choose, plan, take_setup
@@ -67,7 +68,7 @@ def by_rules(
     company = Company(language)
     company.introduce(script.cast)
     _cast(plans, company)
-    places = _places(plans, language)
+    places = _places(plans, language, vocabulary)
     durations = _durations(plans, script, total, fps)
     shots = [
         _shot(index, plan, duration, company, plans)
@@ -202,11 +203,17 @@ def _cast(plans: list[_Plan], company: Company) -> None:
                 planned.people = plans[index - 1].people[:1]
 
 
-def _places(plans: list[_Plan], language: str) -> tuple[Location, ...]:
-    """One location for each place at one time in one weather; what is not said carries over from before."""
+def _places(plans: list[_Plan], language: str, vocabulary: Vocabulary) -> tuple[Location, ...]:
+    """One location for each place at one time in one weather; what is not said carries over from before.
+
+    For a model with a vocabulary, what the script never says is settled here, the same for all shots.
+    """
     found: list[Location] = []
-    words = key = time = weather = ""
-    if plans and not any(p.reading.place_words or p.reading.time or p.reading.weather for p in plans):
+    words, key = _opening_place(plans, language, vocabulary)
+    time, weather = usual_time(key, vocabulary), usual_weather(key, vocabulary)
+    if not (
+        words or time or any(r.place_words or r.time or r.weather for r in (p.beat.reading for p in plans))
+    ):
         return ()
     for planned in plans:
         said = planned.beat.reading
@@ -217,19 +224,30 @@ def _places(plans: list[_Plan], language: str) -> tuple[Location, ...]:
         )
         if moved:
             words, key = _standing(said.place_words, language), said.place
-            weather = said.weather
+            weather = said.weather or usual_weather(key, vocabulary)
         time, weather = said.time or time, said.weather or weather
-        place = next((p for p in found if (p.description, p.time, p.weather) == (words, _phrase("times", time, language), _phrase("weather", weather, language))), None)  # fmt: skip
-        if place is None:
-            place = Location(
-                id=f"l{len(found) + 1}",
-                description=words,
-                time=_phrase("times", time, language),
-                weather=_phrase("weather", weather, language),
-            )
-            found.append(place)
-        planned.place = place.id
+        where = Location(
+            id=f"l{len(found) + 1}",
+            description=words,
+            time=_phrase("times", time, language),
+            weather=_phrase("weather", weather, language),
+        )
+        known = next((p for p in found if p == where.model_copy(update={"id": p.id})), None)
+        if known is None:
+            found.append(known := where)
+        planned.place = known.id
     return tuple(found)
+
+
+def _opening_place(plans: list[_Plan], language: str, vocabulary: Vocabulary) -> tuple[str, str]:
+    """(words, key) of where a film begins that does not say so: the first place it names, else its hero's usual one."""
+    if not vocabulary:
+        return "", ""
+    named = next((p.beat.reading for p in plans if p.beat.reading.place_words), None)
+    if named:
+        return _standing(named.place_words, language), named.place
+    key = usual_place([role.code for p in plans for role in p.people], vocabulary)
+    return _phrase("places", key, language, "loc"), key
 
 
 def _standing(words: str, language: str) -> str:
@@ -252,10 +270,10 @@ def _standing(words: str, language: str) -> str:
     return f"{head.lower()} {tail[0].lower()}{tail[1:]}" if tail else words
 
 
-def _phrase(table: str, key: str, language: str) -> str:
+def _phrase(table: str, key: str, language: str, part: str = "") -> str:
     from longtake.world.concepts import grammar
 
-    return str(grammar()[table][key][language][0]) if key else ""
+    return str(grammar()[table][key][f"{language}_{part}" if part else language][0]) if key else ""
 
 
 # ---- shots ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from longtake.director import lexicon
 from longtake.director.reading import Reading, read
+from longtake.director.verbs import ACTIONS, INTERACTIONS
 from longtake.storyboard import Transition
 
 _N = r"(?:\d{1,3}|[一二三四五六七八九十]{1,3}|one|two|three|four|five|six|seven|eight|nine|ten)"
@@ -52,6 +53,9 @@ _THEN_WORD = re.compile(
 _AND_VERB = re.compile(r",?\s+and\s+(?=(?:it|she|he|they|the|a|an|[a-z]+s)\s)", re.IGNORECASE)
 
 
+_OWN_SUBJECT = re.compile(
+    r"\W*(?:(?:a|an|the|one|two|three|four|another|some|it|she|he|they|both|everyone)\b|[她他它]|[A-Z][a-z])"
+)
 _CUT = Transition()
 
 
@@ -255,6 +259,7 @@ def _story(beat: Beat, language: str) -> list[Beat]:
         pieces += [p for p in _THEN.split(sentence) if p and p.strip()]
     pieces = _closed_quotes(pieces)
     pieces = [part for piece in pieces for part in _new_subject(piece, language)]
+    pieces = [part for piece in pieces for part in _new_place(piece, language)]
     return [
         replace(beat, reading=read(_THEN_WORD.sub("", p).strip() or p.strip(), language))
         for p in pieces
@@ -294,6 +299,46 @@ def _new_subject(piece: str, language: str) -> list[str]:
         else:
             out[-1] += ("，" if language == "zh" else ", ") + parts[i]
     return out
+
+
+_CLAUSES = {"en": re.compile(r",\s+(?:and\s+)?|\s+and\s+", re.IGNORECASE), "zh": re.compile(r"[，；]")}
+
+
+def _new_place(piece: str, language: str) -> list[str]:
+    """Cut "walks in the snow, meets a cat in a forest and they sit on a beach" where a clause acts somewhere else.
+
+    A clause that leaves its subject out is given the one before it.
+    """
+    out: list[str] = []
+    joints = [(0, 0), *(mark.span() for mark in _CLAUSES[language].finditer(piece)), (len(piece), 0)]
+    for (start, end), (stop, _) in pairwise(joints):
+        part = piece[end:stop]
+        before, here = (read(out[-1], language) if out else None), read(part, language)
+        moves = (
+            before is not None
+            and before.place_words
+            and (before.action or before.interaction)
+            and here.place_words
+            and (here.action or here.interaction)
+            and (here.place or here.place_words) != (before.place or before.place_words)
+            and not _inside_quotes(piece, end)
+        )
+        if before is None or moves:
+            out.append(_with_subject(part, here, before) if before else part)
+        else:
+            out[-1] += piece[start:end] + part
+    return out
+
+
+def _with_subject(part: str, here: Reading, before: Reading) -> str:
+    """The clause with who acts in it at its head: "meets a cat" after "A penguin walks" is "The penguin meets a cat"."""
+    if not before.mentions or _OWN_SUBJECT.match(part):
+        return part
+    who = before.mentions[0].noun
+    if here.language == "en":
+        return f"The {who} {part}"
+    acts = min((s for s, _, _ in lexicon.spans(ACTIONS | INTERACTIONS, part)), default=len(part))
+    return part if any(m.start < acts for m in here.mentions) else who + part
 
 
 def _merged(beats: list[Beat], explicit: bool) -> list[Beat]:

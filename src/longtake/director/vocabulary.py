@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from longtake.director.lexicon import TIMES, WEATHERS, pattern
 from longtake.errors import RequestError
 from longtake.world.concepts import Concept, concept, concepts, grammar
 
@@ -235,6 +236,9 @@ def _unknown(prompt: str, language: str, spans: list[tuple[int, int]]) -> list[s
     if language == "zh":
         return []
     words = re.finditer(r"[A-Za-z][A-Za-z'-]+", prompt)
+    spans = spans + [
+        m.span() for said in (*TIMES.values(), *WEATHERS.values()) for m in pattern(said).finditer(prompt)
+    ]
     loose = [w[0].lower() for w in words if not any(s < w.end() and w.start() < e for s, e in spans)]
     return [w for w in dict.fromkeys(loose) if w not in _FILLERS and w not in _grammar_words()]
 

@@ -16,7 +16,7 @@ def _group() -> None:
 
 @app.command("wan")
 def wan_command(
-    shape: Annotated[str, typer.Option(help="tiny, 1.3b-2 (two layers of it) or 1.3b.")] = "tiny",
+    shape: Annotated[str, typer.Option(help="tiny, 1.3b-2 (two layers of it), 1.3b or 5b.")] = "tiny",
     dtype: Annotated[str, typer.Option(help="fp32 or bf16.")] = "bf16",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:

@@ -24,8 +24,8 @@ def pocket_command(
     clips: Annotated[int, typer.Option(help="Held-out scenes to ask for.")] = 60,
     model: Annotated[str, typer.Option(help="pocket, or the path of a weights file.")] = "pocket",
     grader: Annotated[Path | None, typer.Option(help="A grader's file; the shipped one by default.")] = None,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 8,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own by default.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance; the model's own by default.")] = None,
     drift: Annotated[int, typer.Option(help="One-minute takes to measure drift on; 0 for none.")] = 3,
     seed: Annotated[int, typer.Option(help="Chooses the scenes and the noise.")] = 0,
 ) -> None:
@@ -39,8 +39,14 @@ def pocket_command(
     from longtake.pipeline import load_models, weights_id
 
     models = load_models(model)
+    recipe = models.config.recipe
     plan = EvalPlan(
-        clips=clips, steps=steps, guidance=guidance, drift=drift, seed=seed, size=models.config.sizes[0]
+        clips,
+        size=models.config.sizes[0],
+        steps=steps or recipe.steps,
+        guidance=recipe.guidance if guidance is None else guidance,
+        drift=drift,
+        seed=seed,
     )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("evaluating", total=1.0)

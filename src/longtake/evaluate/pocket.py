@@ -29,6 +29,7 @@ from longtake.evaluate.grader import Grader
 from longtake.evaluate.metrics import Reading, read
 from longtake.model.checkpoint import Models
 from longtake.model.device import autocast
+from longtake.model.presets import Recipe
 from longtake.train.data import shrink
 from longtake.world.atlas import Atlas
 from longtake.world.captions import full_caption
@@ -49,8 +50,8 @@ class EvalPlan:
     clips: int = 60
     seconds: float = 4.0
     size: tuple[int, int] = (320, 192)
-    steps: int = 8
-    guidance: float = 3.0
+    steps: int = Recipe.steps
+    guidance: float = Recipe.guidance
     vocabulary: str = "pocket"
     shown: int = 12
     """Clips that the report shows."""
@@ -171,6 +172,8 @@ def make_latents(models: Models, caption: str, plan: EvalPlan, seed: int, second
         predictor(models, tokens, negative, plan.guidance),
         torch.Generator().manual_seed(seed),
         steps=plan.steps,
+        shift=models.config.recipe.shift,
+        solver=models.config.recipe.solver,
         window=models.config.window,
     )
     shape = (1, models.config.vae.z, *models.config.grid(*plan.size))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,19 +186,9 @@ class Studio:
         seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
         config = self._models.config
         models = animated(self._models, self._still(index), settings.size, plan.latents)
-        return Take(
-            cached(predictor(models, tokens, self._negative, settings.guidance), settings.cache),
-            torch.Generator().manual_seed(seed),
-            steps=settings.steps,
-            shift=config.recipe.shift,
-            solver=config.recipe.solver,
-            window=config.window,
-            whole=config.whole_windows,
-            makes_first=config.makes_first,
-            keep=KEEP,
-            sink=SINK,
-            memory=memory,
-        )
+        denoise = cached(predictor(models, tokens, self._negative, settings.guidance), settings.cache)
+        take = Take.of(config, denoise, torch.Generator().manual_seed(seed), settings.steps)
+        return replace(take, keep=KEEP, sink=SINK, memory=memory)
 
     def _guide(self, index: int, latents: int) -> Tensor | None:
         """The animatic of a shot that opens a take, as latents; what carries a take on has its past for a guide."""

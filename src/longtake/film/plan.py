@@ -124,21 +124,27 @@ def _end(plan: ShotPlan) -> int:
 
 
 def _remembered(board: Storyboard, index: int) -> tuple[int, ...]:
-    """The shots in which each character, then the place, was first seen; a retake remembers its own first version.
+    """The shots here in which each character, then the place, was first seen; a retake remembers its first version.
 
-    What the take carries on anyhow is left out, and so are characters shown by reference pictures.
+    A remembered picture brings its background along: a hero remembered from the snow takes the snow to the beach. What
+    the take carries on anyhow is left out, and so are characters shown by reference pictures.
     """
     shot = board.shots[index]
     take = {index}
     while (carried := board.shots[min(take)].continue_from) is not None:
         take.add(next(i for i, other in enumerate(board.shots) if other.id == carried))
+    here = shot.location or board.shots[min(take)].location
     if shot.seed is not None and shot.continue_from is None:
         take.remove(index)
         index += 1
     pictured = {("character", person.id) for person in board.characters if person.references}
     found: dict[int, None] = {}
     for noun in _nouns(shot):
-        seen = [i for i, other in enumerate(board.shots[:index]) if noun in _nouns(other)]
+        seen = [
+            i
+            for i, other in enumerate(board.shots[:index])
+            if noun in _nouns(other) and other.location == here
+        ]
         if noun not in pictured and seen and seen[0] not in take:
             found[seen[0]] = None
     return tuple(found)[:MOST_REMEMBERED]

@@ -135,6 +135,8 @@ class Recipe:
     solver: Literal["euler", "flow", "unipc", "renoise"] = "euler"
     late_guidance: float = 1.0
     """Guidance of the expert for low noise, as a multiple of the other's."""
+    levels: tuple[float, ...] = ()
+    """The falling noise levels that a model was distilled to; another number of steps spreads evenly."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,11 @@ class ModelConfig:
     def makes_first(self) -> bool:
         """The first latent of a film is the image slot, and is made with the film."""
         return False
+
+    @property
+    def block(self) -> int | None:
+        """Latent frames that are made together by a model that sees only the past; None: it sees all of a window."""
+        return None
 
     @property
     def lead(self) -> int:
@@ -254,6 +261,10 @@ class WanConfig(ModelConfig):
     @property
     def makes_first(self) -> bool:
         return True
+
+    @property
+    def block(self) -> int | None:
+        return self.causal_block
 
     @property
     def lead(self) -> int:

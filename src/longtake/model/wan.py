@@ -42,7 +42,10 @@ PUBLISHED = {
 """Names, and the repositories they stand for."""
 
 TEXT_LENGTH = 512
-DISTILLED = Recipe(3, 1.0, 8.0, "renoise")
+DISTILLED = Recipe(3, 1.0, 8.0, "renoise", levels=(1.0, 0.757, 0.522))
+"""FastWan's (FastVideo `configs/pipelines/wan.py`: steps 1000, 757, 522 of the shifted schedule)."""
+STREAMED = Recipe(4, 1.0, 5.0, "renoise")
+"""Self-Forcing's: steps 1000, 750, 500, 250, shifted."""
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -88,7 +91,10 @@ class ImageEncoder(nn.Module):
         side = self.encoder.config.image_size
         scale = side / min(pixels.shape[-2:])
         size = [max(side, round(n * scale)) for n in pixels.shape[-2:]]
-        x = F.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(-1, 1) / 2 + 0.5
+        eight_bits = (
+            (127.5 * (pixels.cpu() + 1)).round().clamp(0, 255).to(torch.uint8)
+        )  # as CLIP's pictures are
+        x = F.interpolate(eight_bits, size=size, mode="bicubic", antialias=True).to(pixels) / 255
         top, left = (size[0] - side) // 2, (size[1] - side) // 2
         mean, std = (x.new_tensor(v)[:, None, None] for v in (_CLIP_MEAN, _CLIP_STD))
         x = (x[..., top : top + side, left : left + side] - mean) / std
@@ -171,17 +177,11 @@ def load(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype | No
     dits = _experts([each for each in found if each.part == "dit"], path)
     folder = path if path.is_dir() else path.parent
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
-    transformers = [_transformer(each, dtype) for each in dits]
+    transformers = [transformer(each, dtype) for each in dits]
     vae_found, text_found = _only("vae", found, path), _only("text", found, path)
-    stated = vae_found.config
-    config_of_vae = vae_config(
-        vae_found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ())
-    )
-    vae = WanVAE(config_of_vae)
-    vae_found.fill(vae, dtype)
-    vae.lay_out()
+    vae = autoencoder(vae_found, dtype)
     text = _text(text_found, dtype)
-    config = _config(transformers, config_of_vae, text.config, index, folder, dits[0].config)
+    config = _config(transformers, vae.config, text.config, index, folder, dits[0].config)
     dit: nn.Module = transformers[0]
     if len(transformers) == 2:
         dit = Experts(transformers[0], transformers[1], config.boundary or 0.875)
@@ -252,7 +252,8 @@ def _only(part: str, found: list[Found], path: Path) -> Found:
     raise WeightsError(f"{path} lacks the {what}; put its .safetensors beside the transformer")
 
 
-def _transformer(found: Found, dtype: torch.dtype | None) -> DiT:
+def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
+    """The transformer whose tensors were found. Raises WeightsError."""
     stated = found.config
     dim = found.shapes.get("patch_embedding.weight", (0,))[0]
     heads = stated.get("num_heads")
@@ -267,6 +268,17 @@ def _transformer(found: Found, dtype: torch.dtype | None) -> DiT:
         dit = DiT(config)
     found.fill(dit, dtype)
     return dit
+
+
+def autoencoder(found: Found, dtype: torch.dtype | None = None) -> WanVAE:
+    """The autoencoder whose tensors were found. Raises WeightsError."""
+    stated = found.config
+    config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
+    with torch.device("meta"):
+        vae = WanVAE(config)
+    found.fill(vae, dtype)
+    vae.lay_out()
+    return vae
 
 
 def _text(found: Found, dtype: torch.dtype | None) -> WanText:
@@ -341,13 +353,16 @@ def _config(
         recipe = replace(recipe, solver="flow" if flow else "unipc", shift=shift or recipe.shift)
     if "DMD" in str(index.get("_class_name", "")):
         recipe = DISTILLED
+    causal = any("Causal" in str(of.get("_class_name", "")) for of in (index, stated))
+    if causal:
+        recipe = STREAMED
     area = known.area
     boundary = index.get("boundary_ratio") or known.boundary if len(transformers) == 2 else None
     try:
         return WanConfig(
             dit, vae, text, fps=known.fps, sizes=((832, 480), (480, 832)), window=known.window, sampling=recipe,
             area=area, boundary=boundary,
-            causal_block=3 if "Causal" in str(stated.get("_class_name", "")) else None,
+            causal_block=stated.get("num_frames_per_block", 3) if causal else None,
         )  # fmt: skip
     except ValueError as error:
         raise WeightsError(f"{folder}: the parts are of different models: {error}") from error

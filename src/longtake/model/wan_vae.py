@@ -22,6 +22,9 @@ from longtake.model.presets import WanVAEConfig
 REACH = 13
 """Latent cells beyond a tile that its pixels depend on, behind the middle of the decoder: the sum over the stages."""
 
+PIECE = 2**18
+"""Values that are normalised at once on a CPU, so that their float32 copies stay in the cache."""
+
 
 class Memory(list[Tensor]):
     """What the layers keep from the pieces before, in the order in which they are passed; empty at the start."""
@@ -41,30 +44,46 @@ class CausalConv(nn.Conv3d):
     def __init__(self, width: int, out: int, kernel: tuple[int, int, int], stride: int = 1) -> None:
         super().__init__(width, out, kernel, (stride, 1, 1), (0, kernel[1] // 2, kernel[2] // 2))
 
-    def after(self, x: Tensor, memory: Memory) -> Tensor:
-        """b c t h w -> b c t h w."""
-        back = self.kernel_size[0] - 1
-        last = memory.last()
+    def after(self, x: Tensor, memory: Memory, norm: ChannelNorm | None = None) -> Tensor:
+        """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
+        back, last = self.kernel_size[0] - 1, memory.last()
+        size = (*x.shape[:2], back + x.shape[2], *x.shape[3:])
+        whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        before, here = whole.split([back, x.shape[2]], 2)
         if last is None:
-            last = x.new_zeros(*x.shape[:2], back, *x.shape[3:])
-        x = torch.cat([last, x], 2)
-        memory.append(x[:, :, -back:].clone())
-        return self(x)  # type: ignore[no-any-return]
+            before.zero_()
+        else:
+            before.copy_(last)
+        if norm is None:
+            here.copy_(x)
+        else:
+            norm.write(x, here, silu=True)
+        memory.append(whole[:, :, -back:].clone())
+        return self(whole)  # type: ignore[no-any-return]
 
 
 class ChannelNorm(nn.Module):
-    """Channels of each place scaled to unit root mean square, in float32 for half precision."""
+    """Channels of each place scaled to unit root mean square, in float32 and rounded once, after the activation."""
 
     def __init__(self, width: int, axes: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(width, *(1,) * axes))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = x.shape[1] ** 0.5 / torch.linalg.vector_norm(
-            x, dim=1, keepdim=True, dtype=torch.float32
-        ).clamp(min=1e-12)
-        scaled: Tensor = x * scale.to(x.dtype) * self.gamma.to(x.dtype)
-        return scaled
+        """b c ... -> b c ..."""
+        out = torch.empty_like(x)
+        self.write(x, out)
+        return out
+
+    def write(self, x: Tensor, out: Tensor, silu: bool = False) -> None:
+        """Into `out`; with `silu` followed by SiLU."""
+        rows = x.shape[-2]
+        if x.device.type == "cpu":
+            rows = max(1, PIECE * rows // x.numel())
+        for piece, of in zip(x.split(rows, -2), out.split(rows, -2), strict=True):
+            norm = torch.linalg.vector_norm(piece, dim=1, keepdim=True, dtype=torch.float32)
+            scaled = (piece.float() * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(self.gamma.float())
+            of.copy_(F.silu(scaled, inplace=True) if silu else scaled)
 
 
 class Residual(nn.Module):
@@ -77,8 +96,8 @@ class Residual(nn.Module):
         self.conv_shortcut = CausalConv(width, out, (1, 1, 1)) if width != out else nn.Identity()
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        y = self.conv1.after(F.silu(self.norm1(x), inplace=True), memory)
-        y = self.conv2.after(F.silu(self.norm2(y), inplace=True), memory)
+        y = self.conv1.after(x, memory, self.norm1)
+        y = self.conv2.after(y, memory, self.norm2)
         out: Tensor = y.add_(self.conv_shortcut(x)) if not y.requires_grad else y + self.conv_shortcut(x)
         return out
 
@@ -226,7 +245,7 @@ class Encoder(nn.Module):
         for layer in self.down_blocks:
             x = layer(x, memory)
         x = self.mid_block(x, memory)
-        return self.conv_out.after(F.silu(self.norm_out(x)), memory)
+        return self.conv_out.after(x, memory, self.norm_out)
 
 
 class Decoder(nn.Module):
@@ -254,7 +273,7 @@ class Decoder(nn.Module):
     def outer(self, x: Tensor, memory: Memory) -> Tensor:
         for block in self.up_blocks:
             x = block(x, memory)
-        return self.conv_out.after(F.silu(self.norm_out(x), inplace=True), memory)
+        return self.conv_out.after(x, memory, self.norm_out)
 
 
 class WanVAE(nn.Module):
@@ -263,18 +282,12 @@ class WanVAE(nn.Module):
     `tile`: latent rows decoded at once, 0 for all. The result is the same; less memory, more time.
     """
 
-    mean: Tensor  # z 1 1 1
-    std: Tensor
-
     def __init__(self, config: WanVAEConfig, tile: int = 0) -> None:
         super().__init__()
         self.config, self.tile = config, tile
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.quant_conv = CausalConv(2 * config.z, 2 * config.z, (1, 1, 1))
         self.post_quant_conv = CausalConv(config.z, config.z, (1, 1, 1))
-        mean, std = torch.tensor(config.mean, device="cpu"), torch.tensor(config.std, device="cpu")
-        self.register_buffer("mean", mean.view(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("std", std.view(-1, 1, 1, 1), persistent=False)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames b 3 t h w -> unit-scaled latents b z f h w; the last four frames are filled with their last.
@@ -302,7 +315,8 @@ class WanVAE(nn.Module):
             memory = Memory(memory)
             x = rearrange(piece, "b c t (h r) (w q) -> b (c q r) t h w", r=patch, q=patch)
             moments = self.quant_conv(self.encoder(x.to(self._dtype), memory))
-            yield (moments[:, : self.config.z].to(piece.dtype) - self.mean) / self.std, memory
+            mean, std = self._statistics(piece.device)
+            yield ((moments[:, : self.config.z].float() - mean) / std).to(piece.dtype), memory
 
     def encode_still(self, frame: Tensor) -> Tensor:
         """One picture b 3 h w -> b z 1 h w."""
@@ -318,7 +332,8 @@ class WanVAE(nn.Module):
 
     def stream(self, latent: Tensor, memory: list[Memory] | None = None) -> tuple[Tensor, list[Memory]]:
         """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory)."""
-        raw = (latent * self.std + self.mean).to(self._dtype)
+        mean, std = self._statistics(latent.device)
+        raw = (latent.float() * std + mean).to(self._dtype)
         spans = list(_tiles(raw.shape[3], self.tile))
         before: Sequence[Memory | None] = memory or [None] * (1 + len(spans))
         kept = [Memory(of) for of in before]
@@ -339,6 +354,13 @@ class WanVAE(nn.Module):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
             elif isinstance(module, nn.Conv2d):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and std of the raw latents, z 1 1 1; in float32 whatever the weights are in."""
+        config = self.config
+        values = torch.tensor([config.mean, config.std], dtype=torch.float32, device=device)
+        mean, std = values[..., None, None, None]
+        return mean, std
 
     @property
     def _dtype(self) -> torch.dtype:
