@@ -15,7 +15,7 @@ import pytest
 from server_room import Running
 
 from longtake.errors import OutputError
-from longtake.server.files import Storage
+from longtake.server.files import AwayError, Storage
 
 pytest.importorskip("obstore")
 BUCKET = "films"
@@ -87,6 +87,18 @@ def test_a_store_that_refuses_is_one_line(s3: dict[str, str], storage: Storage, 
         Storage("s3://nobodys-bucket").put(given, "video_1/attempt-1/video.mp4")
 
 
+def test_a_store_that_does_not_answer(
+    s3: dict[str, str], storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    away = Storage(f"s3://{BUCKET}")
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(AwayError, match="does not answer"):
+        away.put(tmp_path / "a", "video_1/attempt-1/video.mp4")
+    with pytest.raises(AwayError, match="does not answer"):
+        away.size("video_1/attempt-1/video.mp4")
+
+
 def test_a_film_from_post_to_download(s3: dict[str, str], tmp_path: Path) -> None:
     server = Running(tmp_path / "data", "--storage", f"s3://{BUCKET}/films", env=s3)
     try:
@@ -102,5 +114,10 @@ def test_a_film_from_post_to_download(s3: dict[str, str], tmp_path: Path) -> Non
             assert server.until_ended(longer["id"])["status"] == "completed"
             assert client.delete(f"/videos/{id}").json()["deleted"]
         assert not list((tmp_path / "data").rglob("video.mp4"))
+        server.stop()
+        server.env = {**s3, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+        server.start()
+        answer = httpx.get(f"{server.url}/v1/videos/{longer['id']}/content", timeout=60)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable")
     finally:
         server.stop()

@@ -30,7 +30,7 @@ from longtake.server.config import Config
 from longtake.server.crew import Crew
 from longtake.server.desk import Desk, TheDesk
 from longtake.server.door import Door
-from longtake.server.files import Storage
+from longtake.server.files import AwayError, Storage
 from longtake.server.keys import KeyRing
 from longtake.server.media import Intake
 from longtake.server.metrics import Metrics
@@ -111,10 +111,10 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(LongtakeError)
     async def wrong(http: HttpRequest, error: LongtakeError) -> Response:
-        status = 503 if isinstance(error, OutputError) else 400
-        return JSONResponse(
-            error_body(status, str(error), "disk_full" if status == 503 else "invalid_value"), status
-        )
+        kinds = ((AwayError, 503, "storage_unavailable"), (OutputError, 503, "disk_full"))
+        found = (one[1:] for one in kinds if isinstance(error, one[0]))
+        status, code = next(found, (400, "invalid_value"))
+        return JSONResponse(error_body(status, str(error), code), status)
 
 
 @contextlib.asynccontextmanager

@@ -10,20 +10,26 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-from longtake.errors import MissingExtraError, OutputError, RequestError
+from longtake.errors import LongtakeError, MissingExtraError, OutputError, RequestError
 
 _PIECE = 256 * 1024
 _SAFE = re.compile(r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*(\.[a-z0-9]+)?$")
 
 
+class AwayError(LongtakeError):
+    """The store does not answer; later it may."""
+
+
 class Storage:
-    """One place for files. Raises OutputError when it cannot be written, FileNotFoundError for what is not there."""
+    """One place for files. Raises OutputError when it cannot be written, FileNotFoundError for what is not there,
+    AwayError when an object store does not answer."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -49,7 +55,8 @@ class Storage:
             if self.is_local:
                 _put_locally(source, Path(target))
             else:
-                self._fs.put_file(str(source), target)
+                with _answering():
+                    self._fs.put_file(str(source), target)
         except OSError as error:
             raise OutputError(
                 f"the film cannot be stored: {error.strerror or error}; free some space"
@@ -59,7 +66,8 @@ class Storage:
         """Store what is under `name` a second time."""
         source, target = self._path(name), self._path(to)
         if not self.is_local:
-            self._fs.cp_file(source, target)
+            with _answering():
+                self._fs.cp_file(source, target)
             return
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -73,10 +81,12 @@ class Storage:
 
     def get(self, name: str, target: Path) -> None:
         """Bring a file to `target`."""
-        self._fs.get_file(self._path(name), str(target))
+        with _answering():
+            self._fs.get_file(self._path(name), str(target))
 
     def size(self, name: str) -> int:
-        return int(self._fs.size(self._path(name)))
+        with _answering():
+            return int(self._fs.size(self._path(name)))
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
         """Bytes [start, stop) in pieces."""
@@ -91,12 +101,14 @@ class Storage:
                 yield piece
 
     def exists(self, name: str) -> bool:
-        return bool(self._fs.exists(self._path(name)))
+        with _answering():
+            return bool(self._fs.exists(self._path(name)))
 
     def remove(self, folder: str) -> None:
         """Delete a folder with all that is in it; one that is not there is fine."""
         try:
-            self._fs.rm(self._path(folder), recursive=True)
+            with _answering():
+                self._fs.rm(self._path(folder), recursive=True)
         except FileNotFoundError:
             return
 
@@ -107,6 +119,17 @@ class Storage:
     def _path(self, name: str) -> str:
         assert _SAFE.match(name), name
         return str(PurePosixPath(self._root) / name)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Object stores fail with classes of their own; what is not an OSError is the store's trouble, not the file's."""
+    try:
+        yield
+    except (OSError, LongtakeError):
+        raise
+    except Exception as error:
+        raise AwayError(f"the store of films does not answer ({type(error).__name__}); try again") from error
 
 
 def _options(url: str) -> dict[str, object]:

@@ -30,7 +30,7 @@ from longtake.errors import LongtakeError
 from longtake.request import Event, Film, Progress, Request, build_request
 from longtake.server import queue
 from longtake.server.config import Config
-from longtake.server.files import Storage
+from longtake.server.files import AwayError, Storage
 from longtake.server.queue import Lease
 from longtake.server.store import open_database, read, write
 from longtake.server.variants import make_variants
@@ -149,6 +149,9 @@ class Worker:
             if self.shutdown.is_set():
                 self._settle(lambda c: queue.release(c, lease, most, "the server was stopped", counts=False))
                 return  # what is finished stays for the next attempt
+        except AwayError as error:
+            self._settle(lambda c, e=str(error): queue.release(c, lease, most, e))
+            return  # finished shots stay: the next attempt has little left to do but store
         except LongtakeError as error:
             code = "disk_full" if "disk is full" in str(error) else "generation_failed"
             self._settle(lambda c, e=str(error): queue.give_up(c, lease, code, _plain(e, folder)))
