@@ -1,4 +1,4 @@
-"""Make the README's moving picture: four films of the shipped model, tiled.
+"""Make the README's moving picture: six films of the shipped model, tiled.
 
 python scripts/readme_film.py [WEIGHTS]
 """
@@ -16,10 +16,12 @@ import longtake
 from longtake.video import read_frames
 
 PROMPTS = (
-    ("a penguin walks in a green meadow at noon", 6),
-    ("a red car drives along a neon street at night, medium shot", 2),
-    ("中午，一头大象站在沙漠里，特写", 5),
-    ("a penguin jumps up and down on a sandy beach at noon", 4),
+    ("a penguin walks in a green meadow at noon", 1),
+    ("a red car drives along a neon street at night, medium shot", 1),
+    ("an elephant walks in the desert at sunset, medium shot", 1),
+    ("a bus drives along a neon street at sunset", 1),
+    ("a basketball bounces in a snowy field at noon, medium shot", 2),
+    ("夜晚，雪地里，一只企鹅站着，中景", 1),
 )
 OUT = Path(__file__).parent.parent / "docs" / "media" / "film.webp"
 
@@ -31,7 +33,7 @@ def main(model: str) -> None:
             path = Path(folder) / f"{i}.mp4"
             longtake.make(prompt, path, seconds=4, size="320x192", fps=12, seed=seed, model=model)
             films.append(np.stack(list(read_frames(path))))
-    top, bottom = np.concatenate(films[:2], 2), np.concatenate(films[2:], 2)
+    top, bottom = np.concatenate(films[:3], 2), np.concatenate(films[3:], 2)
     frames = [Image.fromarray(frame) for frame in np.concatenate([top, bottom], 1)]
     OUT.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(

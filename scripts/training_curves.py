@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-MEASURED = ("psnr", "subject_psnr", "held_clip_0.3", "held_clip_0.6", "held_clip_0.9")
+MEASURED = ("psnr", "subject_psnr", "held_clip_0.3", "held_clip_0.6", "held_clip_0.9", "held_clip_1.0")
 
 
 def rows(log: Path) -> list[dict[str, float]]:
