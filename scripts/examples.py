@@ -14,6 +14,7 @@ from pathlib import Path
 
 from longtake import pipeline, sheet
 from longtake.director import direct
+from longtake.model import checkpoint
 from longtake.request import Film, build_request
 from longtake.storyboard import load_storyboard, save_storyboard
 
@@ -49,6 +50,14 @@ PROMPTS: dict[str, tuple[str, float, str]] = {
         "A cat, a dog and a penguin stand in a green meadow. Then the cat passes behind a bus.", 8,
         "绿草地上，一只猫、一只狗和一只企鹅站在一起。然后，猫从一辆公交车后面走过。",
     ),
+    "8-penguin": (
+        "A penguin stands in a snowy field at night, walks in a green meadow at noon, and jumps in a green meadow at sunset.", 15,
+        "夜晚，雪地里，一只企鹅站着。然后，中午，绿草地上，企鹅走着。然后，日落时分，草地上，企鹅跳了起来。",
+    ),
+    "9-one-take": (
+        "One continuous take: a penguin walks in a green meadow at noon.", 60,
+        "一镜到底：中午，绿草地上，一只企鹅走着。",
+    ),
     "minute": (
         "Narrator: One morning a small robot woke up. In the morning a robot wakes up in a warehouse. The robot walks into a garden. "
         "It sees a butterfly. The butterfly flies away. Then the robot follows the butterfly across a meadow. "
@@ -64,9 +73,12 @@ PROMPTS: dict[str, tuple[str, float, str]] = {
 
 def write_boards() -> None:
     BOARDS.mkdir(exist_ok=True)
+    vocabulary = checkpoint.load().extra["vocabulary"]
     for number, (name, (english, seconds, chinese)) in enumerate(PROMPTS.items()):
         for language, prompt in (("en", english), ("zh", chinese)):
-            board = direct(prompt, seconds=seconds, size="1280x720", fps=24, seed=7 + number)
+            board = direct(
+                prompt, seconds=seconds, size="1280x720", fps=24, seed=7 + number, vocabulary=vocabulary
+            )
             save_storyboard(
                 board.model_copy(update={"title": prompt[:80]}), BOARDS / f"{name}.{language}.json"
             )
