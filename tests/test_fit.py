@@ -33,7 +33,7 @@ def test_a_limit_brings_offload_and_the_same_answer() -> None:
     work = workload_of(whole)
     machine = this_machine(tflops=1.0)
     roomy = plan(work, machine, "fp32")
-    lean = fit(checkpoint.load(), Options(memory=0.8 * roomy.peak))
+    lean = fit(checkpoint.load(), Options(memory=0.9 * roomy.peak))
     hooked = [bool(block._forward_pre_hooks) for block in lean.dit.blocks]
     assert any(hooked)
     torch.testing.assert_close(answer(lean), expected, rtol=1e-5, atol=1e-5)
@@ -41,7 +41,7 @@ def test_a_limit_brings_offload_and_the_same_answer() -> None:
 
 
 def test_too_small_a_limit_says_what_is_needed() -> None:
-    with pytest.raises(DeviceMemoryError, match=r"pocket needs at least 0\.\d GB"):
+    with pytest.raises(DeviceMemoryError, match=r"pocket needs at least 0\.\d+ GB"):
         fit(checkpoint.load(), Options(memory=1e6))
 
 

@@ -234,8 +234,8 @@ def _advice(work: Workload, machine: Machine, precision: Precision) -> str:
             break
     fix = f"; what fits: {', or '.join(ways)}" if ways else "; choose a smaller model"
     return (
-        f"{work.name} needs at least {least / (1 - SPARE) / GB:.1f} GB for {work.frames} frames of {work.width}x"
-        f"{work.height} in {precision}, and there are {machine.memory / GB:.1f} GB{fix}"
+        f"{work.name} needs at least {least / (1 - SPARE) / GB:.3g} GB for {work.frames} frames of {work.width}x"
+        f"{work.height} in {precision}, and there are {machine.memory / GB:.3g} GB{fix}"
     )
 
 
