@@ -34,9 +34,15 @@ def test_the_frontier_leaves_out_what_something_cheaper_beats() -> None:
 def test_readings_are_the_rows_where_the_loss_was_measured_anew(tmp_path: Path) -> None:
     rows = [
         {"step": 1, "loss": 1.0},
-        {"step": 10, "held_clip_0.3": 0.1, "held_clip_0.6": 0.2, "held_clip_0.9": 0.3},
-        {"step": 15, "held_clip_0.3": 0.1, "held_clip_0.6": 0.2, "held_clip_0.9": 0.3},
-        {"step": 20, "held_clip_0.3": 0.05, "held_clip_0.6": 0.1, "held_clip_0.9": 0.15},
+        {"step": 10, "held_clip_0.3": 0.1, "held_clip_0.6": 0.2, "held_clip_0.9": 0.3, "held_clip_1.0": 0.2},
+        {"step": 15, "held_clip_0.3": 0.1, "held_clip_0.6": 0.2, "held_clip_0.9": 0.3, "held_clip_1.0": 0.2},
+        {
+            "step": 20,
+            "held_clip_0.3": 0.05,
+            "held_clip_0.6": 0.1,
+            "held_clip_0.9": 0.15,
+            "held_clip_1.0": 0.1,
+        },
     ]
     log = tmp_path / "log.jsonl"
     log.write_text("\n".join(map(json.dumps, rows)))

@@ -126,7 +126,7 @@ def _answering() -> Iterator[None]:
     """Object stores fail with classes of their own; what is not an OSError is the store's trouble, not the file's."""
     try:
         yield
-    except (OSError, LongtakeError):
+    except (OSError, LongtakeError, AssertionError):
         raise
     except Exception as error:
         raise AwayError(f"the store of films does not answer ({type(error).__name__}); try again") from error
