@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from longtake.finish import finisher, upscale
+from longtake.finish import finisher, interpolate, upscale
 from longtake.finish.finisher import Finisher, is_cut
 from longtake.finish.interpolate import between, warp
 from longtake.finish.size import enlarge, fit, to_bytes
@@ -139,3 +139,11 @@ def test_measures_know_equal_from_worse() -> None:
 
 def test_the_finisher_module_says_when_two_frames_are_two_shots() -> None:
     assert 0.1 < finisher.CUT < 1.0
+
+
+def test_the_filters_of_the_motion_search_are_exact() -> None:
+    flow, values = torch.randn(1, 2, 37, 53), torch.rand(5, 37, 53)
+    patches = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3).view(1, 2, 9, 37, 53)
+    assert (interpolate._median(flow) == patches.median(2).values).all()
+    mean = F.avg_pool2d(values[:, None], 13, 1, 6, count_include_pad=False)[:, 0]
+    torch.testing.assert_close(interpolate._box(interpolate._box(values, 13, 1), 13, 2), mean)
