@@ -30,6 +30,7 @@ ENGLISH: list[Row] = [
     ("A robot wakes up in a warehouse, then walks into a desert, then watches the sunset.", 15, False, {"shots": 3, "places": 2}),
     ("A penguin walks across a snowy field at night, meets a cat in a pine forest, and they jump on a sunny beach", 15, False,
      {"shots": 3, "places": 3, "shot_cast": {1: ["penguin", "cat"], 2: ["penguin", "cat"]}}),
+    ("A cat walks in a meadow at noon and jumps in a meadow at sunset", 10, False, {"shots": 2, "places": 1}),
     ("a dog runs through a meadow and jumps on the beach", 10, False, {"shots": 2, "places": 2, "shot_cast": {1: ["dog"]}}),
     ("A woman sleeps in a bedroom. A cat wakes her. She turns over.", 12, False, {"shots": 3, "shot_cast": {2: ["woman"]}}),
     ("A boy kicks a ball in a park. The ball rolls away. The boy runs after it.", 12, False, {"shots": 3, "cast": ["boy", "ball"]}),

@@ -320,7 +320,8 @@ def _new_place(piece: str, language: str) -> list[str]:
             and (before.action or before.interaction)
             and here.place_words
             and (here.action or here.interaction)
-            and (here.place or here.place_words) != (before.place or before.place_words)
+            and (here.place or here.place_words, here.time or before.time)
+            != (before.place or before.place_words, before.time)
             and not _inside_quotes(piece, end)
         )
         if before is None or moves:
