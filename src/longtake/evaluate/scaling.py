@@ -122,8 +122,8 @@ def read_points(preset: str, log: Path, operations_per_step: float) -> Iterator[
     before = None
     for line in log.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        if names[0] in row and row[names[0]] != before:
-            before = row[names[0]]
+        if names[0] in row and round(row[names[0]], 5) != before:  # repeated readings are rounded
+            before = round(row[names[0]], 5)
             loss = sum(row[name] for name in names) / len(names)
             yield Point(preset, operations_per_step * row["step"], loss)
 
