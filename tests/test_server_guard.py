@@ -270,13 +270,12 @@ def test_a_trickle_is_cut_off(tmp_path: Path) -> None:
     thread.join(20)
 
 
-def test_messages_hold_no_path_of_the_server() -> None:
+def test_messages_hold_no_path_of_the_server(tmp_path: Path) -> None:
     from longtake.server.worker import _plain
 
-    said = "cannot read /opt/longtake/weights/a.safetensors: No such file: /data/work/video_1/given.png; see https://x.org/a"
-    assert _plain(said, Path("/data/work/video_1")) == (
-        "cannot read a.safetensors: No such file: given.png; see https://x.org/a"
-    )
+    weights, folder = tmp_path / "weights" / "a.safetensors", tmp_path / "work" / "video_1"
+    said = f"cannot read {weights}: No such file: {folder / 'given.png'}; see https://x.org/a"
+    assert _plain(said, folder) == ("cannot read a.safetensors: No such file: given.png; see https://x.org/a")
 
 
 def test_the_server_starts_without_torch() -> None:
