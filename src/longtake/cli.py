@@ -30,6 +30,7 @@ GROUPS = {
     "eval": "longtake.evaluate.commands",
     "keys": "longtake.server.keys_commands",
     "train": "longtake.train.commands",
+    "world": "longtake.world.commands",
 }
 """Groups of commands that are imported only when they are asked for."""
 
@@ -56,8 +57,6 @@ app = typer.Typer(
     help="Words in, a film out, on your own machine. 一句话，一部短片。",
 )
 app.command()(serve)
-world = typer.Typer(no_args_is_help=True, help="The paper theatre the pocket model learns from.")
-app.add_typer(world, name="world")
 
 Prompt = Annotated[
     str, typer.Argument(help="What the film shows, in English or Chinese.", show_default=False)
@@ -423,45 +422,6 @@ def models(
         print(f"  {word}: {', '.join(subject_names(vocabulary, language))}")
     for slot in ("places", "times", "weathers", "shots", "cameras", "actions"):
         print(f"  {slot}: {', '.join(key.replace('_', ' ') for key in vocabulary.get(slot, ()))}")
-
-
-@world.command("sample")
-def world_sample(
-    sheet: Annotated[Path, typer.Option(help="Picture to write.")] = Path("world.png"),
-    n: Annotated[int, typer.Option("--n", help="Clips to draw.")] = 24,
-    vocabulary: Annotated[str, typer.Option(help="pocket or full (full needs `world atlas`).")] = "pocket",
-    language: Annotated[str, typer.Option(help="en, zh or both.")] = "both",
-    size: Annotated[str, typer.Option(help="Width x height of a frame.")] = "160x96",
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    atlas: Annotated[Path | None, typer.Option(help="Atlas file.")] = None,
-) -> None:
-    """Draw random captioned clips of the paper theatre on one sheet."""
-    from longtake.world.sheet import sample_sheet
-
-    sample_sheet(sheet, n, vocabulary, language, size, seed, atlas)
-    print(f"{n} clips on {sheet}")
-
-
-@world.command("atlas")
-def world_atlas(
-    packages: Annotated[Path, typer.Argument(help="Folder of the unpacked npm packages (see NOTICE).")],
-    out: Annotated[Path | None, typer.Option(help="Atlas to write; the user's cache by default.")] = None,
-    size: Annotated[int, typer.Option(help="Side of a tile in pixels.")] = 96,
-    vocabulary: Annotated[str, typer.Option(help="pocket or full.")] = "full",
-) -> None:
-    """Build the atlas of drawings from the emoji packages."""
-    from longtake.errors import RequestError, nearest
-    from longtake.world.atlas import build, cache_path
-    from longtake.world.sampler import PRESETS, codes
-    from longtake.world.scenes import CODES
-
-    if vocabulary not in PRESETS:
-        raise RequestError(
-            f"unknown vocabulary {vocabulary!r}; choose pocket or full{nearest(vocabulary, PRESETS)}"
-        )
-    target = out or cache_path()
-    count = build([*codes(PRESETS[vocabulary]), *CODES], packages, target, size)
-    print(f"{count} drawings in {target}")
 
 
 def _run(output: Path, **values: Any) -> None:
