@@ -358,8 +358,10 @@ class _Writer:
         no_ground = [o for o in options if "{ground}" not in o]
         if (ground_clash or not grounded) and no_ground:
             options = no_ground
-        way = bool(scene.actors[0].direction)
-        pattern = self.rng.choices(options, [3 if way and "{dir" in o else 1 for o in options])[0]
+        way = [o for o in options if "{dir" in o or "{side}" in o] if scene.actors[0].direction else []
+        if way and self.keep >= 1:
+            options = way
+        pattern = self.rng.choices(options, [3 if o in way else 1 for o in options])[0]
         text = self._say(pattern)
         if scene.relation and not apart:
             text += self._aside()
@@ -403,7 +405,7 @@ class _Writer:
         slots = {
             "S": lead, "A": lead, "B": b.first, "S_def": a.definite, "A_def": a.definite, "B_def": b.definite,
             "B_on": b.on, "ground": self._ground(), "hide": self.here.get(f"hide_{self.language}", ""),
-            "dir": self._direction(actor) if rng.random() < 0.85 else "",
+            "dir": self._direction(actor) if self.keep >= 1 or rng.random() < 0.85 else "",
             "adv": self._manner(actor), "side": self._side(actor),
         }  # fmt: skip
         text = _AGREE.sub(lambda m: m.group(3 if (b if m.group(1) else a).plural else 2), pattern)
@@ -416,7 +418,7 @@ class _Writer:
         return str(self.rng.choice(options))
 
     def _manner(self, actor: Actor) -> str:
-        if not actor.manner or self.rng.random() < 0.25:
+        if not actor.manner or (self.keep < 1 and self.rng.random() < 0.25):
             return ""
         return str(self.rng.choice(self.words["speeds"][actor.manner][self.language]))
 
