@@ -85,23 +85,39 @@ class SlotHeads(nn.Module):
 
 
 def slot_labels(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
-    """The slots that are learned, and their values."""
-    return {
+    """The slots that are learned, and their values; "" where a scene has none. Those of one value are left out.
+
+    All that a caption can say has to be here: what no slot asks for, such as the direction, the encoder does
+    not tell apart, and then no transformer can.
+    """
+    found = {
         "subject": vocabulary.subjects,
         "place": vocabulary.places,
         "time": vocabulary.times,
         "weather": vocabulary.weathers,
         "shot": vocabulary.shots,
         "camera": vocabulary.cameras,
+        "angle": vocabulary.angles,
+        "style": vocabulary.styles,
         "action": vocabulary.actions,
+        "direction": ("", "left", "right", "toward", "away", "up", "down"),
+        "manner": ("", *vocabulary.manners),
+        "size": ("", *vocabulary.sizes),
+        "count": tuple(str(count) for count in vocabulary.counts),
+        "second": ("", *vocabulary.subjects),
+        "relation": ("", *vocabulary.relations),
+        "interaction": ("", *vocabulary.interactions),
     }
+    return {slot: names for slot, names in found.items() if len(names) > 1}
 
 
 def slot_value(scene: Scene, slot: str) -> str:
     if slot == "subject":
         return scene.actors[0].code
-    if slot == "action":
-        return scene.actors[0].action
+    if slot == "second":
+        return scene.actors[1].code if len(scene.actors) > 1 else ""
+    if slot in ("action", "direction", "manner", "size", "count"):
+        return str(getattr(scene.actors[0], slot))
     return str(getattr(scene, slot))
 
 
@@ -111,9 +127,12 @@ def words_for(scene: Scene, language: str, rng: random.Random) -> str:
     Of captions of all lengths only one in five names the time of day; a model trained on those alone never learns
     to tell day from night.
     """
-    if rng.random() < COMPLETE:
-        return caption(scene, language, rng, "long", keep=1.0)
-    return caption(scene, language, rng)
+    return complete(scene, language, rng) if rng.random() < COMPLETE else caption(scene, language, rng)
+
+
+def complete(scene: Scene, language: str, rng: random.Random) -> str:
+    """A caption that leaves nothing out."""
+    return caption(scene, language, rng, "long", keep=1.0)
 
 
 def sample_captions(vocabulary: Vocabulary, count: int, rng: random.Random) -> tuple[list[Scene], list[str]]:
@@ -155,7 +174,9 @@ def train_text(plan: TextPlan, budget: Budget) -> Outcome:
 
     @torch.no_grad()
     def check(_progress: Progress) -> Mapping[str, float]:
-        scenes, captions = sample_captions(vocabulary, 256, random.Random("held captions"))
+        rng = random.Random("held captions")
+        scenes = [sample_scene(rng, vocabulary) for _ in range(512)]
+        captions = [complete(scene, LANGUAGES[i % 2], rng) for i, scene in enumerate(scenes)]
         tokens = tokenizer(captions).to(device)
         kept = average.modules["text"]
         logits = average.modules["heads"](kept(tokens), tokens)
