@@ -1,4 +1,4 @@
-"""Joint training of the diffusion transformer and the text encoder on stored latents of the frozen VAE.
+"""Training of the diffusion transformer on stored latents of the frozen VAE, with the frozen text encoder.
 
 The noise process, the noise patterns and the loss are flow.py's. A batch is whole clips, clips after an image
 slot, or single images; which, depends on the spent share of the budget (see data.Mixture).
@@ -59,7 +59,7 @@ class DitPlan:
     text: Path
     """Pretrained encoder with its tokenizer, or an earlier model."""
     init: Path | None = None
-    """A model whose transformer (and text encoder) this run starts from."""
+    """A model whose transformer this run starts from."""
     preset: str = "pocket"
     sizes: tuple[tuple[int, int], ...] | None = None
     """Sizes to train on; each shape compiles its own graphs, so fewer start sooner."""
@@ -86,7 +86,11 @@ class DitPlan:
 
 @dataclass(frozen=True)
 class Networks:
-    """What is trained, beside what it stands on."""
+    """The transformer, and the frozen networks it stands on.
+
+    The text encoder is frozen because training it along made it forget: the transformer asks for motion last, and
+    by then the encoder no longer told a pan to the left from one to the right.
+    """
 
     config: ModelConfig
     dit: DiT
@@ -119,7 +123,7 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
     sizes = plan.sizes or nets.config.sizes
     randomness = Randomness(plan.seed, device)
     mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
-    trained: dict[str, nn.Module] = {"dit": nets.dit, "text": nets.text}
+    trained: dict[str, nn.Module] = {"dit": nets.dit}
     average = Average(trained, plan.decay)
     state = Checkpoint(
         plan.out / STATE_FILE, trained, muon_and_adamw(trained, plan.optim), randomness, average, mix,
@@ -129,7 +133,7 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
     held = [Clips.load(plan.data, s, "held") for s in sizes]
 
     def check(progress: Progress) -> Mapping[str, float]:
-        kept = Networks(nets.config, *_averaged(average), nets.tokenizer, nets.vae)
+        kept = replace(nets, dit=_averaged(average))
         values = validate(kept, held, plan, device)
         artist = sheet.Artist(kept.dit, kept.text, kept.tokenizer, kept.vae)
         frames = held[0].latents.shape[2]
@@ -169,7 +173,7 @@ class Forward:
         sigma, carries = flow.draw_sigmas(b, f, self.randomness.torch, self.plan.shift, slot=batch.slot)
         noise = torch.randn(x.shape, generator=self.randomness.torch, device=self.device)
         positions = positions_of(batch, self.device)
-        with autocast(self.device):
+        with torch.no_grad(), autocast(self.device):
             text = self.nets.text(tokens)
         past = x
         if f > 1 and share > 1 - self.plan.resampled and self.randomness.python.random() < 0.5:
@@ -222,16 +226,16 @@ def validate(nets: Networks, held: Sequence[Clips], plan: DitPlan, device: torch
     return values
 
 
-def _averaged(average: Average) -> tuple[DiT, TextEncoder]:
-    dit, text = average.modules["dit"], average.modules["text"]
-    assert isinstance(dit, DiT) and isinstance(text, TextEncoder)
-    return dit, text
+def _averaged(average: Average) -> DiT:
+    dit = average.modules["dit"]
+    assert isinstance(dit, DiT)
+    return dit
 
 
 def load_networks(plan: DitPlan, device: torch.device) -> Networks:
     """The transformer of the preset on top of the given VAE and text encoder, warm-started if asked."""
     vae = weights.load(plan.vae, device)
-    language = weights.load(plan.init or plan.text, device)
+    language = weights.load(plan.text, device)
     wanted, z = preset(plan.preset), vae.config.vae.z
     # any size of transformer on any autoencoder's latents
     config = replace(
@@ -242,16 +246,17 @@ def load_networks(plan: DitPlan, device: torch.device) -> Networks:
     )
     if plan.init is None:
         dit = DiT(config.dit).to(device)
-    elif language.config.dit == config.dit:
-        dit = language.dit
     else:
-        raise RequestError(
-            f"{plan.init} holds a transformer of another preset than {plan.preset!r}; name its own"
-        )
+        start = weights.load(plan.init, device)
+        if start.config.dit != config.dit:
+            raise RequestError(
+                f"{plan.init} holds a transformer of another preset than {plan.preset!r}; name its own"
+            )
+        dit = start.dit
     return Networks(
         config,
         dit.train().requires_grad_(True),
-        language.text.train().requires_grad_(True),
+        language.text,
         language.tokenizer,
         vae.vae,
     )
