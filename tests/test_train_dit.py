@@ -136,9 +136,9 @@ def ready(tmp_path: Path) -> Path:
 
 def plan(folder: Path, out: str, **changes: object) -> DitPlan:
     return DitPlan(
-        folder / "data", folder / out, folder / "vae.safetensors", folder / "text.safetensors", preset="xs",
-        sizes=(SIZE,), mixture=Mixture(clips=4, images=8), compile=False, held=4, prompts=("a dog", "一只狗"),
-        quiet=True,
+        data=folder / "data", out=folder / out, vae=folder / "vae.safetensors",
+        text=folder / "text.safetensors", preset="xs", sizes=(SIZE,), mixture=Mixture(clips=4, images=8),
+        compile=False, held=4, prompts=("a dog", "一只狗"), quiet=True,
         **changes,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -194,10 +194,17 @@ def test_rehearsal_of_the_whole_plan(tmp_path: Path) -> None:
     groups, films, clips = tmp_path / "groups", tmp_path / "films", tmp_path / "clips"
     for split in ("train", "held"):
         render_groups(RenderPlan(groups, SIZE, 4, split=split, workers=0))
-    text = TextPlan(tmp_path / "text", preset="xs", batch=16, corpus=200, quiet=True)
+    text = TextPlan(out=tmp_path / "text", preset="xs", batch=16, corpus=200, quiet=True)
     train_text(text, Budget(steps=3))
     vae = VaePlan(
-        groups, tmp_path / "vae", preset="xs", sizes=(SIZE,), batch=2, compile=False, held=4, quiet=True
+        data=groups,
+        out=tmp_path / "vae",
+        preset="xs",
+        sizes=(SIZE,),
+        batch=2,
+        compile=False,
+        held=4,
+        quiet=True,
     )
     train_vae(vae, Budget(steps=3))
     finished = tmp_path / "vae" / "vae.safetensors"
@@ -205,7 +212,8 @@ def test_rehearsal_of_the_whole_plan(tmp_path: Path) -> None:
         render_films(RenderPlan(films, SIZE, 2, split=split, workers=0))
     encode_films(films, clips, finished)
     dit = DitPlan(
-        clips, tmp_path / "dit", finished, tmp_path / "text" / "text.safetensors", preset="xs", sizes=(SIZE,),
+        data=clips, out=tmp_path / "dit", vae=finished, text=tmp_path / "text" / "text.safetensors",
+        preset="xs", sizes=(SIZE,),
         mixture=Mixture(clips=2, images=4), compile=False, held=2, prompts=("a dog",), quiet=True,
     )  # fmt: skip
     outcome = train_dit(dit, Budget(steps=3))

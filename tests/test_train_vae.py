@@ -48,7 +48,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def plan(data: Path, out: Path) -> VaePlan:
-    return VaePlan(data, out, preset="xs", sizes=(SIZE,), batch=4, compile=False, held=8, quiet=True)
+    return VaePlan(data=data, out=out, preset="xs", sizes=(SIZE,), batch=4, compile=False, held=8, quiet=True)
 
 
 def test_learns_reports_and_freezes(data: Path, tmp_path: Path) -> None:

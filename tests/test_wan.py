@@ -213,7 +213,7 @@ def test_bad_checkpoints_are_named(tmp_path: Path) -> None:
             {"blocks.0.attn1.to_q.weight": torch.zeros(3, 3)},
             r"of another shape: blocks\.0\.attn1\.to_q\.weight",
         ),
-        ({"blocks.0.extra": torch.zeros(1)}, r"unknown: blocks\.0\.extra"),
+        ({"blocks.0.extra": torch.zeros(1)}, r"unexpected: blocks\.0\.extra"),
         ({"blocks.0.self_attn.q.weight": state["blocks.0.attn1.to_q.weight"].clone()}, "mixes two layouts"),
     ):
         folder = broken(message[:5])

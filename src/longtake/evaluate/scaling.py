@@ -77,8 +77,8 @@ def run_scaling(plan: ScalingPlan) -> dict[str, Any]:
         out = plan.out / preset
         train_dit(
             DitPlan(
-                plan.data, out, plan.vae, plan.text, preset=preset, sizes=(plan.size,), mixture=_mixture(plan),
-                device=plan.device, compile=plan.compile, seed=plan.seed,
+                data=plan.data, out=out, vae=plan.vae, text=plan.text, preset=preset, sizes=(plan.size,),
+                mixture=_mixture(plan), device=plan.device, compile=plan.compile, seed=plan.seed,
                 check_minutes=plan.minutes / plan.points, decay=0.99,
             ),
             Budget(minutes=plan.minutes),

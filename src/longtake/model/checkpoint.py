@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from longtake.errors import OutputError, WeightsError
 from longtake.model.dit import DiT
 from longtake.model.presets import ModelConfig
+from longtake.model.tensorfile import misfit
 from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
 
 PACKAGED = Path(__file__).parents[1] / "weights" / "pocket.safetensors"
 FORMAT = "longtake"
-NAMED = 3
-"""As many tensors as an error message names."""
 
 
 @dataclass(frozen=True)
@@ -218,19 +217,5 @@ def _announced_size(path: Path) -> int | None:
 
 def _match(path: Path, expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> None:
     """Exactly the same names and shapes, or WeightsError that names the first few that differ."""
-    problems = {
-        "missing": [key for key in expected if key not in found],
-        "unexpected": [key for key in found if key not in expected],
-        "of another shape": [
-            f"{key} {list(found[key])} instead of {list(shape)}"
-            for key, shape in expected.items()
-            if key in found and found[key] != shape
-        ],
-    }
-    for what, keys in problems.items():
-        if keys:
-            named = ", ".join(keys[:NAMED]) + (" ..." if len(keys) > NAMED else "")
-            raise WeightsError(
-                f"{path} does not fit its own config: {len(keys)} tensors are {what}: {named}; "
-                f"copy or download it again"
-            )
+    if wrong := misfit(expected, found):
+        raise WeightsError(f"{path} does not fit its own config: {wrong}; copy or download it again")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from longtake.errors import RequestError, WeightsError
 
@@ -151,6 +151,14 @@ class ModelConfig:
     """Native sizes of the output, (width, height) in pixels."""
     window: int = 12
     """Latent frames that are made at once."""
+    whole_windows: ClassVar[bool] = True
+    """It knows windows of one length only."""
+    makes_first: ClassVar[bool] = False
+    """The first latent of a film is the image slot, and is made with the film."""
+    remembers: ClassVar[bool] = True
+    """It was trained with pictures of who and where beside the clip."""
+    lead: ClassVar[int] = 1
+    """Latents after which the decoder has forgotten where it began."""
 
     def __post_init__(self) -> None:
         if not self.dit.in_channels == self.dit.out_channels == self.vae.z:
@@ -168,29 +176,9 @@ class ModelConfig:
         return Recipe()
 
     @property
-    def whole_windows(self) -> bool:
-        """It knows windows of one length only."""
-        return True
-
-    @property
-    def makes_first(self) -> bool:
-        """The first latent of a film is the image slot, and is made with the film."""
-        return False
-
-    @property
     def block(self) -> int | None:
         """Latent frames that are made together by a model that sees only the past; None: it sees all of a window."""
         return None
-
-    @property
-    def remembers(self) -> bool:
-        """It was trained with pictures of who and where beside the clip."""
-        return True
-
-    @property
-    def lead(self) -> int:
-        """Latents after which the decoder has forgotten where it began."""
-        return 1
 
     def native(self, width: int, height: int) -> tuple[int, int]:
         """The size at which a film of this size is made: of the native ones, that of the nearest shape."""
@@ -236,6 +224,10 @@ class WanConfig(ModelConfig):
     """Noise level from which on down the second of two experts works."""
     causal_block: int | None = None
     """Latent frames that are made together; each such block sees only those before it."""
+    whole_windows: ClassVar[bool] = False
+    makes_first: ClassVar[bool] = True
+    remembers: ClassVar[bool] = False
+    lead: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
         if self.dit.text_dim != self.text.dim:
@@ -260,24 +252,8 @@ class WanConfig(ModelConfig):
         return self.sampling
 
     @property
-    def whole_windows(self) -> bool:
-        return False
-
-    @property
-    def makes_first(self) -> bool:
-        return True
-
-    @property
     def block(self) -> int | None:
         return self.causal_block
-
-    @property
-    def remembers(self) -> bool:
-        return False
-
-    @property
-    def lead(self) -> int:
-        return 8
 
     def native(self, width: int, height: int) -> tuple[int, int]:
         """The asked size, made smaller if need be, in whole tokens."""

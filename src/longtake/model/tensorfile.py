@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -11,6 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtake.errors import OutputError, WeightsError
+
+NAMED = 3
+"""As many tensors as a message names."""
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -48,3 +51,20 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path) ->
         raise WeightsError(
             f"{path} was written by another configuration: {str(error).splitlines()[-1].strip()}"
         ) from error
+
+
+def misfit(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> str:
+    """What keeps tensors of these shapes from being exactly the expected ones, the first few named; "" for nothing."""
+    problems = {
+        "missing": [key for key in expected if key not in found],
+        "unexpected": [key for key in found if key not in expected],
+        "of another shape": [
+            f"{key} {list(found[key])} instead of {list(shape)}"
+            for key, shape in expected.items()
+            if key in found and tuple(found[key]) != tuple(shape)
+        ],
+    }
+    for what, keys in problems.items():
+        if keys:
+            return f"{len(keys)} tensors are {what}: {', '.join(keys[:NAMED])}{' ...' * (len(keys) > NAMED)}"
+    return ""

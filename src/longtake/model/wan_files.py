@@ -17,11 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from longtake.errors import WeightsError
+from longtake.model.tensorfile import NAMED, misfit
 from longtake.model.wan_keys import Part, layouts, parts, to_diffusers
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
-NAMED = 3
-"""As many tensors as a message names."""
 
 
 @dataclass
@@ -49,22 +48,10 @@ class Found:
         Raises WeightsError that names the first keys that are missing, left over or of another shape.
         """
         expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-        problems = {
-            "missing": [key for key in expected if key not in self.tensors],
-            "unknown": [key for key in self.tensors if key not in expected],
-            "of another shape": [
-                f"{key} {list(self.tensors[key][2])} instead of {list(shape)}"
-                for key, shape in expected.items()
-                if key in self.tensors and self.tensors[key][2] != shape
-            ],
-        }
-        for what, keys in problems.items():
-            if keys:
-                named = ", ".join(keys[:NAMED]) + (" ..." if len(keys) > NAMED else "")
-                raise WeightsError(
-                    f"{self.place}: {len(keys)} tensors are {what}: {named}; "
-                    f"get the checkpoint again, or give one of the Wan family"
-                )
+        if wrong := misfit(expected, self.shapes):
+            raise WeightsError(
+                f"{self.place}: {wrong}; get the checkpoint again, or give one of the Wan family"
+            )
         module.load_state_dict(dict(self._read(dtype)), strict=True, assign=True)
 
     def _read(self, dtype: torch.dtype | None) -> Iterator[tuple[str, Tensor]]:

@@ -113,7 +113,7 @@ def text_command(
     from longtake.train.text import TextPlan, train_text
 
     _threads(threads)
-    plan = TextPlan(out, preset=preset, vocabulary=vocabulary, device=device, seed=seed)
+    plan = TextPlan(out=out, preset=preset, vocabulary=vocabulary, device=device, seed=seed)
     _finish(train_text(plan, _budget(minutes, steps)))
 
 
@@ -139,8 +139,8 @@ def vae_command(
 
     _threads(threads)
     plan = VaePlan(
-        data, out, preset=preset, sizes=parse_sizes(size), batch=batch, crop=crop, device=device, seed=seed,
-        compile=compile,
+        data=data, out=out, preset=preset, sizes=parse_sizes(size), batch=batch, crop=crop, device=device,
+        seed=seed, compile=compile,
     )  # fmt: skip
     _finish(train_vae(plan, _budget(minutes, steps)))
 
@@ -183,8 +183,8 @@ def dit_command(
     text = text or init
     assert text is not None
     plan = DitPlan(
-        data, out, vae, text, init=init, preset=preset, sizes=parse_sizes(size), device=device, seed=seed,
-        mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
+        data=data, out=out, vae=vae, text=text, init=init, preset=preset, sizes=parse_sizes(size),
+        device=device, seed=seed, mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
     )  # fmt: skip
     _finish(train_dit(plan, _budget(minutes, steps)))
 
@@ -213,8 +213,8 @@ def lora_command(
 
     _threads(threads)
     plan = DitPlan(
-        data, out, init, init, init=init, preset=preset, sizes=parse_sizes(size), device=device, seed=seed,
-        mixture=Mixture(clips=clips, images=4 * clips), compile=False,
+        data=data, out=out, vae=init, text=init, init=init, preset=preset, sizes=parse_sizes(size),
+        device=device, seed=seed, mixture=Mixture(clips=clips, images=4 * clips), compile=False,
     )  # fmt: skip
     _finish(train_lora(plan, LoraConfig(rank, alpha, rate), _budget(minutes, steps)))
 
@@ -240,8 +240,8 @@ def grader_command(
 
     _threads(threads)
     plan = GraderPlan(
-        data, out, sizes=parse_sizes(size), vocabulary=vocabulary, atlas=atlas, batch=batch, device=device,
-        seed=seed,
+        data=data, out=out, sizes=parse_sizes(size), vocabulary=vocabulary, atlas=atlas, batch=batch,
+        device=device, seed=seed,
     )  # fmt: skip
     _finish(train_grader(plan, _budget(minutes, steps)))
 
@@ -295,7 +295,7 @@ def upscale_command(
     from longtake.train.upscale import UpscalePlan, train_upscale
 
     _threads(threads)
-    plan = UpscalePlan(out, atlas, scenes, device=device, seed=seed)
+    plan = UpscalePlan(out=out, atlas=atlas, scenes=scenes, device=device, seed=seed)
     _finish(train_upscale(plan, _budget(minutes, steps)))
 
 

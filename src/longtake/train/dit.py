@@ -26,21 +26,9 @@ from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
 from longtake.train import sheet
 from longtake.train.data import Batch, ClipMix, Clips, Mixture
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    StepResult,
-    can_compile,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Progress, Randomness, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, muon_and_adamw
+from longtake.train.run import Run, RunPlan
 from longtake.train.text import LANGUAGES, words_for
 from longtake.train.vae import preset
 from longtake.world.scene import Scene
@@ -48,12 +36,11 @@ from longtake.world.scene import Scene
 CHECK_SIGMAS = (0.3, 0.6, 0.9, 1.0)
 
 
-@dataclass(frozen=True)
-class DitPlan:
-    """One run on clips in `data`; `out` takes checkpoint, log, sheets and `model.safetensors`."""
+@dataclass(frozen=True, kw_only=True)
+class DitPlan(RunPlan):
+    """One run on clips in `data`; it makes sheets and `model.safetensors`."""
 
     data: Path
-    out: Path
     vae: Path
     """The VAE that encoded the clips."""
     text: Path
@@ -73,15 +60,11 @@ class DitPlan:
     """Extra weight of a latent cell that characters cover fully."""
     shift: float = 2.5
     decay: float = 0.999
-    device: str = "cpu"
-    seed: int = 0
     compile: bool = True
     held: int = 16
     """Held-out clips of each size for the validation loss."""
     check_minutes: float = 10.0
-    save_seconds: float = 120.0
     prompts: tuple[str, ...] = sheet.PROMPTS
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,18 +100,16 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
 
     Raises RequestError for an unknown preset or missing data, WeightsError for weights that do not fit.
     """
-    device = torch.device(plan.device)
-    torch.manual_seed(plan.seed)
+    run = Run("dit", plan)
+    device, randomness = run.device, run.randomness
     nets = load_networks(plan, device)
     sizes = plan.sizes or nets.config.sizes
-    randomness = Randomness(plan.seed, device)
     mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
     trained: dict[str, nn.Module] = {"dit": nets.dit}
     average = Average(trained, plan.decay)
-    state = Checkpoint(
-        plan.out / STATE_FILE, trained, muon_and_adamw(trained, plan.optim), randomness, average, mix,
-        config={"model": asdict(nets.config)},
-    )  # fmt: skip
+    state = run.state(
+        trained, muon_and_adamw(trained, plan.optim), average, mix, {"model": asdict(nets.config)}
+    )
     forward = Forward(plan, nets, mix, randomness, device)
     held = [Clips.load(plan.data, s, "held") for s in sizes]
 
@@ -147,9 +128,7 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
         )
         return values
 
-    periodics = [Periodic(60 * plan.check_minutes, check)]
-    pace = Pace(save_seconds=plan.save_seconds)
-    return train(forward, state, budget, pace, Log(plan.out, "dit", plan.quiet), periodics)
+    return run.train(forward, state, budget, check)
 
 
 class Forward:

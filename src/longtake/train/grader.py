@@ -23,20 +23,9 @@ from longtake.evaluate.grader import GLOBAL, MOTION, Grader, Seen, Words, save
 from longtake.model.device import autocast
 from longtake.model.presets import PRESETS as MODELS
 from longtake.train.data import Order, character_boxes, shards
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    StepResult,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult
 from longtake.train.optim import Average, OptimConfig, adamw
+from longtake.train.run import Run, RunPlan
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph
 from longtake.world.sampler import PRESETS, Vocabulary, codes
@@ -48,25 +37,20 @@ READ = 16
 DIRECTIONS = ("left", "right", "toward", "away")
 
 
-@dataclass(frozen=True)
-class GraderPlan:
-    """One run on films shards in `data`; `out` takes checkpoint, log and `grader.safetensors`."""
+@dataclass(frozen=True, kw_only=True)
+class GraderPlan(RunPlan):
+    """One run on films shards in `data`; it makes `grader.safetensors`."""
 
     data: Path
-    out: Path
     sizes: tuple[tuple[int, int], ...] | None = None
     """Output sizes of the films, (width, height); all native sizes of the pocket model by default."""
     vocabulary: str = "pocket"
     atlas: Path | None = None
     batch: int = 4
     rate: float = 2e-3
-    device: str = "cpu"
-    seed: int = 0
     held: int = 64
     """Held-out clips that measure accuracy."""
     check_minutes: float = 3.0
-    save_seconds: float = 120.0
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,20 +214,19 @@ def accuracy(grader: Grader, films: Films, clips: int, batch: int, device: torch
 
 def train_grader(plan: GraderPlan, budget: Budget) -> Outcome:
     """Train, or go on training, and write `<out>/grader.safetensors`. Raises RequestError for missing data."""
-    device = torch.device(plan.device)
-    torch.manual_seed(plan.seed)
+    run = Run("grader", plan, data_on_host=True)
+    device = run.device
     words = words_of(PRESETS[plan.vocabulary])
     grader = Grader(words).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = Average({"grader": grader}, 0.998)
-    randomness = Randomness(plan.seed, device)
     films = Films(plan, words, "train")
     optimizers = {"adamw": adamw(list(grader.parameters()), plan.rate, OptimConfig())}
-    state = Checkpoint(plan.out / STATE_FILE, {"grader": grader}, optimizers, randomness, average, films)
+    state = run.state({"grader": grader}, optimizers, average, films)
 
     def forward(_share: float) -> StepResult:
         frames, labels = films.draw(plan.batch)
         with autocast(device):
-            seen = grader(roughen(frames, randomness.torch).to(device))
+            seen = grader(roughen(frames, run.randomness.torch).to(device))
         loss, parts = objective(seen, labels)
         return StepResult(loss, plan.batch, {k: parts[k].detach() for k in ("centres", "place", "action")})
 
@@ -254,6 +237,4 @@ def train_grader(plan: GraderPlan, budget: Budget) -> Outcome:
         save(kept, plan.out / "grader.safetensors", values)
         return values
 
-    pace = Pace(shape="cosine", save_seconds=plan.save_seconds)
-    log = Log(plan.out, "grader", plan.quiet)
-    return train(forward, state, budget, pace, log, [Periodic(60 * plan.check_minutes, check)])
+    return run.train(forward, state, budget, check, Pace(shape="cosine"))

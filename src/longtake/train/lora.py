@@ -20,19 +20,9 @@ from longtake.errors import RequestError
 from longtake.model.dit import DiT
 from longtake.train.data import ClipMix, Clips
 from longtake.train.dit import DitPlan, Forward, load_networks, validate
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Progress
 from longtake.train.optim import adamw
+from longtake.train.run import Run
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 """Ends of the names of the layers that get an adapter: all linear layers of a block."""
@@ -77,20 +67,17 @@ def train_lora(plan: DitPlan, config: LoraConfig, budget: Budget) -> Outcome:
     if plan.init is None:
         raise RequestError("an adapter needs the model it is for; give its file with --init")
     plan = replace(plan, compile=False)  # hooks on every layer would compile each block anew
-    device = torch.device(plan.device)
-    torch.manual_seed(plan.seed)
+    run = Run("lora", plan)
+    device, randomness = run.device, run.randomness
     nets = load_networks(plan, device)
     nets.dit.requires_grad_(False)
-    nets.text.requires_grad_(False).eval()
     lora = fresh_lora(nets.dit, config, plan.seed)
     layers = nn.ModuleDict({name.replace(".", "/"): layer for name, layer in lora.layers.items()})
     sizes = plan.sizes or nets.config.sizes
-    randomness = Randomness(plan.seed, device)
     mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
-    state = Checkpoint(
-        plan.out / STATE_FILE, {"lora": layers},
-        {"adamw": adamw(list(layers.parameters()), config.rate, plan.optim)}, randomness, None, mix,
-        config={"model": asdict(nets.config), "lora": asdict(config)},
+    state = run.state(
+        {"lora": layers}, {"adamw": adamw(list(layers.parameters()), config.rate, plan.optim)}, None, mix,
+        {"model": asdict(nets.config), "lora": asdict(config)},
     )  # fmt: skip
     held = [Clips.load(plan.data, s, "held") for s in sizes]
 
@@ -100,13 +87,4 @@ def train_lora(plan: DitPlan, config: LoraConfig, budget: Budget) -> Outcome:
         write_lora(plan.out / "lora.safetensors", pairs, config.alpha, note=f"{progress.step} steps")
         return values
 
-    forward = Forward(plan, nets, mix, randomness, device)
-    periodics = [Periodic(60 * plan.check_minutes, check)]
-    return train(
-        forward,
-        state,
-        budget,
-        Pace(save_seconds=plan.save_seconds),
-        Log(plan.out, "lora", plan.quiet),
-        periodics,
-    )
+    return run.train(Forward(plan, nets, mix, randomness, device), state, budget, check)

@@ -83,23 +83,23 @@ def train_pocket(plan: PocketPlan) -> Path:
 
     run.render("pieces", render_groups, sizes)
     vae_plan = VaePlan(
-        plan.out / "pieces", plan.out / "vae", preset=plan.preset, sizes=sizes, batch=max(2, plan.batch // 2),
-        crop=min(128, min(map(min, sizes))), compile=plan.compile, **common,
+        data=plan.out / "pieces", out=plan.out / "vae", preset=plan.preset, sizes=sizes,
+        batch=max(2, plan.batch // 2), crop=min(128, min(map(min, sizes))), compile=plan.compile, **common,
     )  # fmt: skip
     run.learn("vae", lambda budget: train_vae(vae_plan, budget))
     vae = plan.out / "vae" / "vae.safetensors"
     run.render("films", render_films, sizes)
     run.timed("encode", lambda: encode_films(plan.out / "films", plan.out / "clips", vae, plan.device))
-    text_plan = TextPlan(plan.out / "text", preset=plan.preset, vocabulary=plan.vocabulary, **common)
+    text_plan = TextPlan(out=plan.out / "text", preset=plan.preset, vocabulary=plan.vocabulary, **common)
     run.learn("text", lambda budget: train_text(text_plan, budget))
     dit_plan = DitPlan(
-        plan.out / "clips", plan.out / "dit", vae=vae, text=plan.out / "text" / "text.safetensors",
+        data=plan.out / "clips", out=plan.out / "dit", vae=vae, text=plan.out / "text" / "text.safetensors",
         preset=plan.preset, sizes=sizes, mixture=Mixture(clips=plan.batch, images=8 * plan.batch),
         compile=plan.compile, **common,
     )  # fmt: skip
     run.learn("dit", lambda budget: train_dit(dit_plan, budget))
     grader_plan = GraderPlan(
-        plan.out / "films", plan.out / "grader", sizes=sizes, vocabulary=plan.vocabulary, atlas=plan.atlas,
+        data=plan.out / "films", out=plan.out / "grader", sizes=sizes, vocabulary=plan.vocabulary, atlas=plan.atlas,
         batch=max(2, plan.batch // 4), **common,
     )  # fmt: skip
     run.learn("grader", lambda budget: train_grader(grader_plan, budget))

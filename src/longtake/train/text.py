@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +19,9 @@ from longtake.model import checkpoint as weights
 from longtake.model.device import autocast
 from longtake.model.presets import TextConfig
 from longtake.model.text import TextEncoder, Tokenizer, train_tokenizer
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    StepResult,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Progress, StepResult
 from longtake.train.optim import Average, OptimConfig, muon_and_adamw
+from longtake.train.run import Run, RunPlan
 from longtake.train.vae import preset
 from longtake.world.captions import caption
 from longtake.world.sampler import PRESETS, Vocabulary, sample_scene
@@ -44,22 +32,17 @@ COMPLETE = 0.5
 """Share of the captions that name every detail."""
 
 
-@dataclass(frozen=True)
-class TextPlan:
-    """One pretraining run; `out` takes checkpoint, log and `text.safetensors` (encoder and tokenizer)."""
+@dataclass(frozen=True, kw_only=True)
+class TextPlan(RunPlan):
+    """One pretraining run; it makes `text.safetensors` (encoder and tokenizer)."""
 
-    out: Path
     preset: str = "pocket"
     vocabulary: str = "pocket"
     batch: int = 128
     corpus: int = 20_000
     """Captions of each language that the tokenizer is learned from."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    device: str = "cpu"
-    seed: int = 0
     check_minutes: float = 2.0
-    save_seconds: float = 120.0
-    quiet: bool = False
 
 
 class SlotHeads(nn.Module):
@@ -145,22 +128,19 @@ def train_text(plan: TextPlan, budget: Budget) -> Outcome:
     """Learn the tokenizer, then train the encoder, or go on training; write `<out>/text.safetensors`."""
     if plan.vocabulary not in PRESETS:
         raise RequestError(f"unknown vocabulary {plan.vocabulary!r}; choose one of: {', '.join(PRESETS)}")
-    vocabulary, config, device = PRESETS[plan.vocabulary], preset(plan.preset), torch.device(plan.device)
+    vocabulary, config, run = PRESETS[plan.vocabulary], preset(plan.preset), Run("text", plan)
+    device = run.device
     tokenizer = _tokenizer(plan, vocabulary, config.text)
     config = replace(config, text=replace(config.text, vocab=tokenizer.size))
-    torch.manual_seed(plan.seed)
     encoder = TextEncoder(config.text).to(device)
     heads = SlotHeads(config.text.dim, slot_labels(vocabulary)).to(device)
     average = Average({"text": encoder, "heads": heads})
-    randomness = Randomness(plan.seed, device)
     optimizers = muon_and_adamw({"text": encoder, "heads": heads}, plan.optim)
     modules = {"text": encoder, "heads": heads}
-    state = Checkpoint(
-        plan.out / STATE_FILE, modules, optimizers, randomness, average, config={"text": asdict(config.text)}
-    )
+    state = run.state(modules, optimizers, average, config={"text": asdict(config.text)})
 
     def forward(_share: float) -> StepResult:
-        scenes, captions = sample_captions(vocabulary, plan.batch, randomness.python)
+        scenes, captions = sample_captions(vocabulary, plan.batch, run.randomness.python)
         tokens = tokenizer(captions).to(device)
         with autocast(device):
             logits = heads(encoder(tokens), tokens)
@@ -189,9 +169,7 @@ def train_text(plan: TextPlan, budget: Budget) -> Outcome:
         )
         return values
 
-    periodics = [Periodic(60 * plan.check_minutes, check)]
-    pace = Pace(save_seconds=plan.save_seconds)
-    return train(forward, state, budget, pace, Log(plan.out, "text", plan.quiet), periodics)
+    return run.train(forward, state, budget, check)
 
 
 def _tokenizer(plan: TextPlan, vocabulary: Vocabulary, config: TextConfig) -> Tokenizer:

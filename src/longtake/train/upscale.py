@@ -19,29 +19,17 @@ from longtake.finish.upscale import Upscaler
 from longtake.model.device import autocast
 from longtake.model.tensorfile import write_safetensors
 from longtake.train import finishing, quality
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    StepResult,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult
 from longtake.train.optim import Average, OptimConfig, adamw
+from longtake.train.run import Run, RunPlan
 
 FILE = "upscale.safetensors"
 
 
-@dataclass(frozen=True)
-class UpscalePlan:
-    """One run; `out` takes the rendered pictures, checkpoint, log and `upscale.safetensors`."""
+@dataclass(frozen=True, kw_only=True)
+class UpscalePlan(RunPlan):
+    """One run; it renders its pictures into `out` too, and makes `upscale.safetensors`."""
 
-    out: Path
     atlas: Path | None = None
     """Drawings to render with; the larger its tiles, the more there is to learn."""
     scenes: int = 150
@@ -50,26 +38,21 @@ class UpscalePlan:
     rate: float = 2e-3
     gradient: float = 0.5
     """Weight of the gradients' error."""
-    device: str = "cpu"
-    seed: int = 0
-    check_minutes: float = 5.0
-    quiet: bool = False
 
 
 def train_upscale(plan: UpscalePlan, budget: Budget) -> Outcome:
     """Train, or go on training, and write `<out>/upscale.safetensors`. Raises OutputError, WeightsError."""
-    device = torch.device(plan.device)
-    torch.manual_seed(plan.seed)
+    run = Run("upscale", plan, data_on_host=True)
+    device, generator = run.device, run.randomness.torch
     network = Upscaler().to(device)
     average = Average({"network": network})
-    randomness = Randomness(plan.seed, torch.device("cpu"))
     pairs = finishing.enlarging(finishing.Material(plan.scenes, "train", plan.atlas, plan.seed), plan.out)
     held = finishing.enlarging(finishing.Material(plan.held, "held", plan.atlas, plan.seed), plan.out)
     optimizers = {"adamw": adamw(list(network.parameters()), plan.rate, OptimConfig(weight_decay=0.0))}
-    state = Checkpoint(plan.out / STATE_FILE, {"network": network}, optimizers, randomness, average)
+    state = run.state({"network": network}, optimizers, average)
 
     def forward(_share: float) -> StepResult:
-        low, target = (part.to(device) for part in draw(pairs, plan.batch, randomness.torch))
+        low, target = (part.to(device) for part in draw(pairs, plan.batch, generator))
         with autocast(device):
             features = network.features(low)
             made = {factor: network.head(features, low, factor) for factor in (2, 4)}
@@ -84,9 +67,7 @@ def train_upscale(plan: UpscalePlan, budget: Budget) -> Outcome:
         write_safetensors(plan.out / FILE, half, {})
         return measure(kept, held)
 
-    pace = Pace(warmup=50, shape="cosine")
-    log = Log(plan.out, "upscale", plan.quiet)
-    return train(forward, state, budget, pace, log, [Periodic(60 * plan.check_minutes, check)])
+    return run.train(forward, state, budget, check, Pace(warmup=50, shape="cosine"))
 
 
 def draw(pairs: Mapping[str, Tensor], batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -22,32 +22,19 @@ from longtake.model.device import autocast
 from longtake.model.presets import PRESETS, ModelConfig
 from longtake.model.vae import VAE
 from longtake.train.data import Pieces, shrink
-from longtake.train.loop import (
-    STATE_FILE,
-    Budget,
-    Checkpoint,
-    Log,
-    Outcome,
-    Pace,
-    Periodic,
-    Progress,
-    Randomness,
-    StepResult,
-    can_compile,
-    train,
-)
+from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, muon_for_convolutions
+from longtake.train.run import Run, RunPlan
 
 OPTIM = OptimConfig(muon_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.95))
 """At a Muon rate of 4e-3 the loss stayed where it was after a minute; at 2e-3 it falls."""
 
 
-@dataclass(frozen=True)
-class VaePlan:
-    """One run on the rendered groups in `data`; `out` takes checkpoint, log and `vae.safetensors`."""
+@dataclass(frozen=True, kw_only=True)
+class VaePlan(RunPlan):
+    """One run on the rendered groups in `data`; it makes `vae.safetensors`."""
 
     data: Path
-    out: Path
     preset: str = "pocket"
     sizes: tuple[tuple[int, int], ...] | None = None
     """Sizes to train on, (width, height); all of the preset by default."""
@@ -61,14 +48,9 @@ class VaePlan:
     divergence: float = 1e-5
     subject: float = 3.0
     """Weight of a pixel inside the main subject's box; 1 outside."""
-    device: str = "cpu"
-    seed: int = 0
     compile: bool = True
     held: int = 24
     """Held-out pieces of each size that measure PSNR."""
-    check_minutes: float = 5.0
-    save_seconds: float = 120.0
-    quiet: bool = False
 
 
 class Objective(nn.Module):
@@ -183,20 +165,16 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
     Raises RequestError for an unknown preset or missing data, OutputError when `out` cannot be written.
     """
     config = preset(plan.preset)
-    device = torch.device(plan.device)
-    torch.manual_seed(plan.seed)
+    run = Run("vae", plan)
+    device, randomness = run.device, run.randomness
     vae = VAE(config.vae).to(device)
     average = Average({"vae": vae})
-    randomness = Randomness(plan.seed, device)
     sizes = plan.sizes or config.sizes
     pieces = Pieces(plan.data, sizes, "train", plan.seed)
     optimizers = muon_for_convolutions(vae, plan.optim)
-    state = Checkpoint(
-        plan.out / STATE_FILE, {"vae": vae}, optimizers, randomness, average, pieces,
-        config={"vae": asdict(config.vae)},
-    )  # fmt: skip
+    state = run.state({"vae": vae}, optimizers, average, pieces, {"vae": asdict(config.vae)})
     objective = Objective(vae, plan)
-    run = torch.compile(objective, dynamic=False) if plan.compile and can_compile(device) else objective
+    compiled = torch.compile(objective, dynamic=False) if plan.compile and can_compile(device) else objective
 
     def forward(_share: float) -> StepResult:
         frames, boxes = crop(*pieces.draw(plan.batch), plan.crop, randomness.torch)
@@ -204,7 +182,7 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
         shape = (len(frames), config.vae.z, frames.shape[2] // config.vae.group, *grid)
         noise = torch.randn(shape, generator=randomness.torch, device=device)
         with autocast(device):
-            loss, plain, divergence = run(
+            loss, plain, divergence = compiled(
                 frames.to(device, non_blocking=True), boxes.to(device, non_blocking=True), noise
             )
         return StepResult(loss, len(frames), {"l1": plain.detach(), "divergence": divergence.detach()})
@@ -218,9 +196,7 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
         export(kept, config, plan, device, values)
         return values
 
-    periodics = [Periodic(60 * plan.check_minutes, check)]
-    pace = Pace(warmup=30, shape="cosine", save_seconds=plan.save_seconds)
-    return train(forward, state, budget, pace, Log(plan.out, "vae", plan.quiet), periodics)
+    return run.train(forward, state, budget, check, Pace(warmup=30, shape="cosine"))
 
 
 def export(
