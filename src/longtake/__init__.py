@@ -46,8 +46,17 @@ def make(prompt: str | Request, output: str | Path = "film.mp4", **options: Any)
     return film
 
 
-def verify(path: str | Path) -> Report:
-    """Which marks of an AI-made film or picture a file carries. Raises MediaError when it cannot be read."""
+def verify(path: str | Path, latent: bool = False, model: str = "pocket") -> Report:
+    """Which marks of an AI-made film or picture a file carries. Raises MediaError when it cannot be read.
+
+    With `latent` also the mark in the noise, which takes the `model` that made it, and some seconds.
+    """
     from longtake.provenance.verify import verify as read_marks
 
-    return read_marks(path)
+    report = read_marks(path)
+    if not latent:
+        return report
+    from longtake.inversion import with_latent
+    from longtake.pipeline import load_models
+
+    return with_latent(report, load_models(model))

@@ -368,11 +368,16 @@ def dub(
 def verify(
     file: Annotated[Path, typer.Argument(help="A video or picture.", show_default=False)],
     json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    latent: Annotated[
+        bool,
+        typer.Option("--latent", help="Look for the mark in the noise too; takes the model and some time."),
+    ] = False,
+    model: Annotated[str, typer.Option(help="The model that --latent walks the film back with.")] = "pocket",
 ) -> None:
     """Who made this? Exit 0 marked as generated, 1 no marks, 2 unreadable."""
-    from longtake.provenance.verify import verify as read_marks
+    from longtake import verify as read_marks
 
-    report = read_marks(file)
+    report = read_marks(file, latent=latent, model=model)
     if json:
         print(report.to_json())
     else:

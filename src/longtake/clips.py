@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from longtake.diffusion.film import Take
 from longtake.diffusion.sample import predictor
 from longtake.finish.finisher import Finisher
 from longtake.footage import animated, decode, encode_video, native_size
+from longtake.provenance.latent import LatentMark, marking_key
 from longtake.request import Progress, Request
 from longtake.video import Frame
 
@@ -75,4 +77,6 @@ def _take(request: Request, caption: str, models: Models) -> Take:
     models = animated(models, request.image, size, models.config.window)
     tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
     denoise = cached(predictor(models, tokens, negative, request.guidance), request.cache)
-    return Take.of(models.config, denoise, torch.Generator().manual_seed(request.seed), request.steps)
+    take = Take.of(models.config, denoise, torch.Generator().manual_seed(request.seed), request.steps)
+    key = marking_key(request, models)
+    return take if key is None else replace(take, noise=LatentMark(key, request.seed))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.director import Understanding, compile, understand
 from longtake.errors import OutputError, RequestError, nearest
@@ -18,7 +18,7 @@ from longtake.film.script import Script, write
 from longtake.finish.score import score, subtitled
 from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
-from longtake.provenance import aigc
+from longtake.provenance import aigc, latent
 from longtake.provenance.marking import Marks
 from longtake.provenance.xmp import to_xmp
 from longtake.request import Event, Film, Progress, Request, build_request
@@ -73,14 +73,15 @@ def generate(
         script = write(request, vocabulary)
         request = request.model_copy(update={"storyboard": script.board, "seconds": script.board.seconds})
         shelf, warnings = open_shelf(work)
-        frames = film.produce(request, script, models, shelf)
+        frames, traces = film.produce(request, script, models, shelf), film.traces(script, models)
     else:
         script, warnings = understand(request.prompt, vocabulary), ()
-        frames = clips.produce(request, script.caption, models, _is_picture(output))
+        frames, traces = clips.produce(request, script.caption, models, _is_picture(output)), []
     for note in (*script.notes, *warnings, *_slower(models)):
         yield Progress(stage="understand", message=note)
     with adapted(models.dit, request.lora), memory_explained(models):
-        yield from _publish(request, output, frames, weights_id(models), script)
+        marked = latent.said(request, models, traces)
+        yield from _publish(request, output, frames, weights_id(models), script, marked)
 
 
 def animatic(board: Storyboard, output: Path, atlas: Path | None = None) -> Generator[Event, None, None]:
@@ -111,10 +112,11 @@ def _publish(
     frames: Iterator[Progress | list[Frame]],
     weights: str,
     script: Script | Understanding,
+    latent_mark: str | list[dict[str, Any]] = "none",
 ) -> Generator[Event, None, None]:
     """Write frames as a marked file with its sound, check it, and give it its name."""
     beside = output.with_name(f".{output.stem}.partial{output.suffix}")
-    marks = Marks(request, weights, script.caption)
+    marks = Marks(request, weights, script.caption, latent=latent_mark)
     sound = None if _is_picture(output) else score(request)
     for note in sound.notes if sound else ():
         yield Progress(stage="understand", message=note)

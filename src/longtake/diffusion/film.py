@@ -18,7 +18,7 @@ Axes: latents `b c f h w`.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ class Take:
     block: latent frames that are made at once, each block after those before it, by a model that sees only the past.
     whole: a short film is made in a whole window all the same, since the network knows no other.
     makes_first: a film begins with an image slot, which is made with it (Wan's first latent, of one frame).
+    noise: changes the noise (b c n h w) of the n frames with these indices, which count what the task makes, from 0;
+        an image slot of `makes_first` keeps its own.
     """
 
     denoise: DenoiseAt
@@ -68,6 +70,7 @@ class Take:
     block: int | None = None
     whole: bool = True
     makes_first: bool = False
+    noise: Callable[[Tensor, list[int]], Tensor] | None = None
 
     @classmethod
     def of(cls, config: ModelConfig, denoise: DenoiseAt, generator: torch.Generator, steps: int) -> Take:
@@ -261,10 +264,21 @@ class _Window:
             shift=take.shift,
             solver=take.solver,
             distilled=take.levels,
+            noise=lambda x: self._noise(take, x, positions),
         ):
             latents = step.latents[:, :, self.target]
             yield Progress(step.index, step.total, self.made, self.wanted, latents)
         return latents
+
+    def _noise(self, take: Take, noise: Tensor, positions: Tensor) -> Tensor:
+        """The noise as `take.noise` wants it in the frames that are made."""
+        made = self.target & (positions > 0) if take.makes_first else self.target
+        count = int(made.sum())
+        if take.noise is None or not count:
+            return noise
+        noise = noise.clone()
+        noise[:, :, made] = take.noise(noise[:, :, made], list(range(self.made, self.made + count)))
+        return noise
 
 
 def _open(take: Take, given: Tensor, wanted: int, slots: int, start: Start | None = None) -> Iterator[Event]:

@@ -110,11 +110,13 @@ def sample(
     shift: float = 2.5,
     solver: solvers.Name = "euler",
     distilled: Sequence[float] = (),
+    noise: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Step]:
     """Make latents of `shape` (b c f h w) in `steps` steps of the solver; close the iterator to stop early.
 
     Yields a `Step` after each; the last holds the result, with known frames bit for bit as given.
-    `generator` is a CPU generator and alone decides the noise; `limits` correct the frames made at the end.
+    `generator` is a CPU generator and alone decides the noise, which `noise` may change (both b c f h w) before
+    the first step; `limits` correct the frames made at the end.
     """
     if len(shape) != 5:
         raise ValueError(f"the shape must be (b, c, f, h, w); got {shape}")
@@ -125,14 +127,15 @@ def sample(
     levels = solvers.levels(solver, steps, shift, 1.0 if start is None else start.strength, distilled)
     solve = solvers.solver(solver, generator)
     x = torch.randn(shape, generator=generator)
+    x = x if noise is None else noise(x)
     if start is not None:
         x = flow.add_noise(start.latents.float().cpu(), x, levels[:1].expand(batch, frames))
     is_known = torch.zeros(frames, dtype=torch.bool)
     given = held = x
     if known is not None:
         is_known, given = known.mask.cpu(), known.latents.float().cpu()
-        noise = torch.randn(shape, generator=generator)
-        held = flow.add_noise(given, noise, torch.full((batch, frames), known.sigma))
+        blur = torch.randn(shape, generator=generator)
+        held = flow.add_noise(given, blur, torch.full((batch, frames), known.sigma))
     over_known = is_known[:, None, None]  # f 1 1
     known_level = torch.tensor(0.0 if known is None else known.sigma)
 

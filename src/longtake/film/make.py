@@ -27,6 +27,8 @@ from longtake.film.plan import MOST_REMEMBERED, ShotPlan
 from longtake.film.shelf import Finished, Shelf
 from longtake.footage import animated, animates, encode_frames, encode_picture
 from longtake.model.device import autocast_dtype
+from longtake.provenance.keys import MasterKey
+from longtake.provenance.latent import LatentMark
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
@@ -55,6 +57,8 @@ class Settings:
     """Tolerance of the step cache."""
     guide: float = 0.0
     """How far shots may leave the animatic they are made from; 0: they are made from words alone."""
+    mark: MasterKey | None = None
+    """The key whose signs the noise carries."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +186,12 @@ class Studio:
         settings, plan = self._settings, self._plans[index]
         tokens = self._models.tokenizer([self._captions[index]])
         seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
+        mark = None if settings.mark is None else LatentMark(settings.mark, seed)
         config = self._models.config
         models = animated(self._models, self._still(index), settings.size, plan.latents)
         denoise = cached(predictor(models, tokens, self._negative, settings.guidance), settings.cache)
         take = Take.of(config, denoise, torch.Generator().manual_seed(seed), settings.steps)
-        return replace(take, keep=KEEP, sink=SINK, memory=memory)
+        return replace(take, keep=KEEP, sink=SINK, memory=memory, noise=mark)
 
     def _guide(self, index: int, latents: int) -> Tensor | None:
         """The animatic of a shot that opens a take, as latents; what carries a take on has its past for a guide."""
@@ -228,6 +233,8 @@ class Studio:
             "references": [_digest_of(path) for path in self._references[index]],
             "image": _digest_of(settings.image) if index == 0 and settings.image else None,
         }
+        if settings.mark is not None:
+            decides["mark"] = settings.mark.fingerprint
         if settings.guide and plan.past is None:
             decides["guide"] = [settings.guide, self._guides[index].describe()]
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from longtake.film.guide import Guide
 from longtake.film.make import Settings, Studio
-from longtake.film.plan import Rates, plan
+from longtake.film.plan import Rates, ShotPlan, plan
 from longtake.film.script import Script
 from longtake.film.shelf import Shelf
 from longtake.film.show import show
 from longtake.finish.finisher import Finisher
 from longtake.footage import native_size
+from longtake.provenance.latent import Trace, marking_key
 from longtake.request import Progress, Request
 from longtake.video import Frame
 
@@ -32,8 +33,7 @@ def produce(
     request: Request, script: Script, models: Models, shelf: Shelf | None
 ) -> Iterator[Progress | list[Frame]]:
     """Progress, and the film's frames in order, a few at a time. Shots that are done stay on the shelf."""
-    board = script.board
-    plans = plan(board, Rates(board.fps, models.config.fps, models.config.vae.group))
+    board, plans = script.board, _plans(script, models)
     references = [
         [path for cast in shot.characters for path in board.character(cast.id).references]
         for shot in board.shots
@@ -47,6 +47,7 @@ def produce(
         lora=request.lora,
         cache=request.cache,
         guide=request.strength if request.guide else 0.0,
+        mark=marking_key(request, models),
     )
     guides = [Guide(board, shot) for shot in board.shots]
     studio = Studio(models, plans, script.captions, references, guides, settings, shelf)
@@ -72,3 +73,20 @@ def produce(
         shown += len(batch)
         share_shown = (0.97 - MAKING) * shown / wanted
         yield Progress(stage="finish", fraction=MAKING + share_shown, shot=batch[-1][0])
+
+
+def traces(script: Script, models: Models) -> list[Trace]:
+    """The shots whose noise can be read from the film: those that begin with a cut and carry no other on."""
+    spans = script.board.spans()
+    return [
+        Trace(
+            spans[shot.index][0] / script.board.fps, shot.seed if shot.shot.seed is None else shot.shot.seed
+        )
+        for shot in _plans(script, models)
+        if shot.past is None and not shot.lead_in
+    ]
+
+
+def _plans(script: Script, models: Models) -> tuple[ShotPlan, ...]:
+    rates = Rates(script.board.fps, models.config.fps, models.config.vae.group)
+    return plan(script.board, rates)

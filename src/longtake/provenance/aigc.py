@@ -41,7 +41,7 @@ def produce_id(request: Request, weights: str) -> str:
 
 
 def tags(
-    request: Request, weights: str, caption: str, marks: Mapping[str, str] | None = None
+    request: Request, weights: str, caption: str, marks: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     """Both metadata entries, as strings of JSON; `marks` says which other marks the file carries."""
     values = dict.fromkeys(KEYS, "") | {

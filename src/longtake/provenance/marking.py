@@ -21,11 +21,16 @@ from longtake.video import Frame
 class Marks:
     """The marks for the file that `request` makes with these weights; `caption` is what the model was told.
 
-    `size` is (width, height) where the file is not of the request's.
+    `size` is (width, height) where the file is not of the request's; `latent` says which mark its noise carried.
     """
 
     def __init__(
-        self, request: Request, weights: str, caption: str, size: tuple[int, int] | None = None
+        self,
+        request: Request,
+        weights: str,
+        caption: str,
+        size: tuple[int, int] | None = None,
+        latent: str | list[dict[str, Any]] = "none",
     ) -> None:
         width, height = size or (request.width, request.height)
         ring = load_ring()
@@ -40,7 +45,8 @@ class Marks:
             self._marker = Marker(width, height, ident, ring.current)
             self._said = f"{ident:010x}"
         self._key = ring.current.fingerprint
-        self.tags = aigc.tags(request, weights, caption, {"pixel_mark": self._said, "key": self._key})
+        said = {"pixel_mark": self._said, "latent_mark": latent, "key": self._key}
+        self.tags = aigc.tags(request, weights, caption, said)
 
     def apply(self, frame: Frame, seconds: float) -> Frame:
         """The frame shown at this time, labelled and marked."""
