@@ -20,14 +20,14 @@ from torch import Tensor
 Prediction = Literal["v", "x0"]
 
 KNOWN, INDEPENDENT, STAIRCASE = 1, 2, 3  # pattern 0: one level for all frames
-PATTERN_SHARES = (0.80, 0.14, 0.03, 0.03)
+PATTERN_SHARES = (0.60, 0.24, 0.08, 0.08)
 """Mostly what text to video meets. With 0.35 a step of 16 clips held two that were pure noise, one of 96 stills 34:
-what things look like was learned, and which way they go was not."""
+what things look like was learned, and what they do was not."""
 KNOWN_SHARES = (0.45, 0.20, 0.20, 0.15)  # prefix, suffix, both ends, random frames
 SLOT_KNOWN_SHARE = 0.75  # how often an image slot is given rather than made
 HISTORY_SIGMA = 0.15  # half of the known frames are clean, the others noised up to this
 LOGIT_STD = 1.2
-NOISE_SHARE = 0.6
+NOISE_SHARE = 0.4
 """How often one level for all frames is exactly 1, where a sampler begins. A hair below, the mean over a whole picture
 still tells whether it is bright or dark, and a model that can see that never learns to be told: with levels drawn
 from 0.98..1 instead, "at night" and "at noon" gave the same picture."""
