@@ -85,11 +85,28 @@ def test_a_fresh_model_answers_zero_and_learns_through_it() -> None:
 
 @torch.no_grad()
 def test_only_distances_in_time_matter() -> None:
-    model = filled(PRESETS["xs"].dit)
+    model = filled(replace(PRESETS["xs"].dit, places_frames=False))
     x, t, text = torch.randn(1, 16, 4, 4, 4), torch.full((1, 4), 300.0), torch.randn(1, 5, 128)
     plain = model(x, t, text)
     assert apart(model(x, t, text, torch.arange(4) + 700), plain) < 1e-4
     assert apart(model(x, t, text, torch.tensor([0, 1, 2, 11])), plain) > 1e-3
+
+
+@torch.no_grad()
+def test_placed_frames_start_as_wans_and_then_tell_the_first_from_the_last() -> None:
+    plain = filled(WAN)
+    placed = DiT(replace(WAN, places_frames=True)).eval()
+    placed.load_state_dict(plain.state_dict(), strict=False)
+    x, text = torch.randn(1, 6, 1, 4, 4).expand(-1, -1, 5, -1, -1), torch.randn(1, 3, 40)
+    full = torch.full((1, 5), 1000.0)
+    assert torch.equal(placed(x, full, text), plain(x, full, text))
+    torch.nn.init.normal_(placed.condition_embedder.frame_embedder.weight, std=0.5)
+    apart_in_time = [
+        (y[:, :, 0] - y[:, :, -1]).abs().max() for y in (plain(x, full, text), placed(x, full, text))
+    ]
+    assert apart_in_time[1] > 3 * apart_in_time[0]
+    one = x[:, :, :1]  # alone, before the film or in its image slot: placed alike
+    assert apart(placed(one, full[:, :1], text, torch.tensor([-8])), placed(one, full[:, :1], text)) < 1e-4
 
 
 @torch.no_grad()
@@ -141,7 +158,7 @@ def test_sizes_that_do_not_divide_are_named() -> None:
 def test_parameter_counts_are_those_of_the_recipe() -> None:
     counts = {name: parameters(config) for name, config in PRESETS.items()}
     assert {n: round(c["dit"] / 1e6, 1) for n, c in counts.items()} == {
-        "xs": 1.6, "pocket": 10.0, "s": 8.1, "m": 25.1,
+        "xs": 1.6, "pocket": 10.0, "s": 8.1, "m": 25.2,
     }  # fmt: skip
     assert all(2 * sum(c.values()) <= 62e6 for c in counts.values())
     assert 2e6 <= counts["pocket"]["text"] <= 3e6

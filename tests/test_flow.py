@@ -60,9 +60,9 @@ def test_loss_averages_weighted_error_over_carrying_frames() -> None:
     x0 = torch.ones_like(x) * torch.tensor([1.0, 2.0, 10.0])[:, None, None]
     sigma = torch.tensor([[0.0, 1.0, 0.5]])
     carries = torch.tensor([[True, True, False]])
-    assert flow.loss(x0, x, sigma, carries).item() == pytest.approx((1 * 1.0 + 4 * 0.4) / 2)
+    assert flow.loss(x0, x, sigma, carries).item() == pytest.approx((1 * 1.0 + 4 * 0.5) / 2)
     weight = torch.full((1, 3, 4, 4), 3.0)
-    assert flow.loss(x0, x, sigma, carries, weight).item() == pytest.approx(3 * (1 + 1.6) / 2)
+    assert flow.loss(x0, x, sigma, carries, weight).item() == pytest.approx(3 * (1 + 2.0) / 2)
     assert flow.loss(x0, x, sigma, torch.zeros_like(carries)).item() == 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.evaluate import metrics
+from longtake.evaluate import camera, metrics
 from longtake.evaluate.grader import Grader, Words, load, save, track
 from longtake.evaluate.metrics import Reading, read
 from longtake.evaluate.pocket import held_out_scenes
@@ -49,6 +49,42 @@ def test_words_are_compared_and_unasked_ones_left_out() -> None:
     table = metrics.score([scene], [reading({DOG: 0.9, CAT: 0.0})])
     assert table["place"] == (0.0, 1) and table["time"] == (1.0, 1) and table["action"] == (1.0, 1)
     assert table["left/right"][1] == 0 and math.isnan(table["left/right"][0])
+
+
+@pytest.mark.parametrize(
+    ("move", "right", "zoom", "subject"),
+    [
+        ("static", 0.0, 0.0, 0.3),
+        ("pan_left", 0.2, 0.0, 0.2),
+        ("pan_right", -0.2, 0.0, -0.2),
+        ("dolly_in", 0.01, 0.12, 0.0),
+        ("dolly_out", 0.0, -0.12, 0.0),
+        ("follow", -0.3, 0.0, 0.02),
+    ],
+)
+def test_camera_moves_are_measured(move: str, right: float, zoom: float, subject: float) -> None:
+    """A picture that moves behind a square that moves by itself."""
+    rough = torch.randn(1, 1, 12, 20, generator=torch.Generator().manual_seed(2))
+    scenery = torch.nn.functional.interpolate(rough, (96, 160), mode="bicubic")
+    frames, boxes = [], []
+    for share in np.linspace(0, 1, 48):
+        view = torch.tensor([[[1.0, 0, -2 * right * float(share)], [0, 1, 0]]]) * float(np.exp(-zoom * share))
+        grid = torch.nn.functional.affine_grid(view, [1, 1, 96, 160], align_corners=False)
+        frame = torch.nn.functional.grid_sample(scenery, grid, padding_mode="reflection", align_corners=False)
+        x = 0.4 + subject * share
+        frame[..., 40:60, round(160 * x) - 8 : round(160 * x) + 8] = 3.0
+        frames.append(((frame[0].expand(3, -1, -1) + 3) * 40).clamp(0, 255).byte())
+        boxes.append((x, 50 / 96, 0.1, 20 / 96))
+    found = camera.movement(torch.stack(frames), np.array(boxes))
+    assert found.right == pytest.approx(right, abs=0.02) and found.zoom == pytest.approx(zoom, abs=0.02)
+    assert found.name(subject) == move
+
+
+def test_camera_moves_that_cannot_be_told_are_not_asked() -> None:
+    seen = reading({DOG: 0.9}, camera="pan_left")
+    assert metrics.camera_move(Scene((Actor(DOG),), "beach", camera="pan_left"), seen) is True
+    assert metrics.camera_move(Scene((Actor(DOG),), "beach"), seen) is False
+    assert metrics.camera_move(Scene((Actor(DOG),), "beach", camera="orbit"), seen) is None
 
 
 def test_left_and_right_are_read_from_where_things_are() -> None:

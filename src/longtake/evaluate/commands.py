@@ -91,6 +91,27 @@ def marks_command(
     typer.echo((out / "marks.md").read_text(encoding="utf-8"))
 
 
+@app.command("wrong-keys")
+def wrong_keys_command(
+    count: Annotated[int, typer.Option(help="Keys to try.", min=1)] = 10_000,
+    seconds: Annotated[float, typer.Option(help="Of each clip at most.")] = 60.0,
+    short: Annotated[int, typer.Option(help="Pixels of the shorter side.")] = 360,
+) -> None:
+    """Read real footage with keys that marked nothing: how often does the pixel mark seem to be there?"""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.wrong_keys import FalseAlarms, wrong_keys
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=1.0)
+        for event in wrong_keys(count, seconds, short):
+            if isinstance(event, FalseAlarms):
+                typer.echo(str(event))
+            else:
+                bar.update(task, completed=event)
+
+
 @app.command("scaling")
 def scaling_command(
     data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],

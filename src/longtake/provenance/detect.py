@@ -92,9 +92,9 @@ def _rank(reading: Reading) -> tuple[bool, float]:
 def read_at(windows: list[Tensor], key: MasterKey, geometry: Geometry) -> Reading:
     """Align with the still layer at this geometry and read all layers."""
     total = torch.stack(windows).sum(0)
-    aligned = _spectrum(total, geometry)
-    plane = _correlate(aligned, _sync(key, 0))
-    z, shift = _peak(plane)
+    aligned = spectrum_of(total, geometry)
+    plane = correlate(aligned, _sync(key, 0))
+    z, shift = peak(plane)
     return _read_aligned(windows, key, geometry, aligned, z, shift)
 
 
@@ -109,7 +109,7 @@ def _read_aligned(
     ramp = _ramp(shift)
     soft = layer(key, 0).read((aligned * ramp).numpy())
     for window in windows:
-        spectrum = _spectrum(window, geometry) * ramp
+        spectrum = spectrum_of(window, geometry) * ramp
         scores = [float((spectrum * _sync(key, k).conj()).real.sum()) for k in range(1, MOVING + 1)]
         number = int(np.argmax(scores))
         soft = soft + layer(key, 1 + number).read(spectrum.numpy()) / math.sqrt(len(windows))
@@ -121,10 +121,10 @@ def _plain(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
     """As it was made, then mirrored and in quarter turns, then by the moving layers alone."""
     if min(windows[0].shape) < _SMALLEST:
         return
-    aligned = _spectrum(torch.stack(windows).sum(0), Geometry())
+    aligned = spectrum_of(torch.stack(windows).sum(0), Geometry())
     place = _as_made(windows[0].shape[0], windows[0].shape[1])
     for key in reversed(ring.keys):
-        plane = _correlate(aligned, _sync(key, 0))
+        plane = correlate(aligned, _sync(key, 0))
         z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS] / plane.std().clamp(min=1e-12))
         reading = _read_aligned(windows, key, Geometry(), aligned, z, place)
         if (
@@ -155,13 +155,13 @@ def _as_made(height: int, width: int) -> tuple[float, float]:
 
 def _read_moving(windows: list[Tensor], key: MasterKey) -> Reading:
     """Sync by the moving layers, for a film whose still layer was averaged out of it."""
-    spectra = [_spectrum(window, Geometry()) for window in windows]
+    spectra = [spectrum_of(window, Geometry()) for window in windows]
     templates = torch.stack([_sync(key, k) for k in range(1, MOVING + 1)])
     total = torch.zeros(TORUS, TORUS)
     for spectrum in spectra:
         planes = torch.fft.irfft2(spectrum * templates.conj(), s=(TORUS, TORUS))
         total += (planes / planes.std((1, 2), keepdim=True)).amax(0)
-    z, shift = _peak(total)
+    z, shift = peak(total)
     aligned = torch.stack(spectra).sum(0)
     return _read_aligned(windows, key, Geometry(), aligned, z, shift)
 
@@ -170,8 +170,8 @@ def _search(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
     total = torch.stack(windows).sum(0)
     found: list[tuple[float, Geometry, MasterKey]] = []
     searched = 0
-    for geometry, turns in _hypotheses():
-        spectrum = _spectrum(total, geometry)
+    for geometry, turns in hypotheses():
+        spectrum = spectrum_of(total, geometry)
         for key in ring.keys:
             peaks = _turned_peaks(spectrum, key, turns)
             best = int(np.argmax(peaks))
@@ -187,7 +187,7 @@ def _search(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
             return
 
 
-def _hypotheses() -> Iterator[tuple[Geometry, range]]:
+def hypotheses() -> Iterator[tuple[Geometry, range]]:
     """Cut-outs and pictures in pictures (one scale), then stretched ones, then rotated ones."""
     everything, upright = range(8), range(0, 8, 4)
     for scale in np.exp(np.arange(math.log(0.4), math.log(2.4), 0.013)):
@@ -203,7 +203,7 @@ def _refined(total: Tensor, key: MasterKey, start: Geometry) -> Geometry:
     """Climb in scale, aspect and rotation by ever smaller steps."""
 
     def height(geometry: Geometry) -> float:
-        return _peak(_correlate(_spectrum(total, geometry), _sync(key, 0)))[0]
+        return peak(correlate(spectrum_of(total, geometry), _sync(key, 0)))[0]
 
     best = max((start, replace(start, angle=-start.angle)), key=height)
     top = height(best)
@@ -223,7 +223,7 @@ def _refined(total: Tensor, key: MasterKey, start: Geometry) -> Geometry:
     return best
 
 
-def _spectrum(plane: Tensor, geometry: Geometry) -> Tensor:
+def spectrum_of(plane: Tensor, geometry: Geometry) -> Tensor:
     """The picture laid onto the torus under this geometry, its spectrum whitened and cut to the band."""
     turned = torch.rot90(plane.flip(1) if geometry.turn >= 4 else plane, -(geometry.turn % 4), (0, 1))
     height, width = turned.shape
@@ -286,12 +286,12 @@ def _turned_peaks(spectrum: Tensor, key: MasterKey, turns: range) -> list[float]
     return peaks
 
 
-def _correlate(spectrum: Tensor, template: Tensor) -> Tensor:
+def correlate(spectrum: Tensor, template: Tensor) -> Tensor:
     plane: Tensor = torch.fft.irfft2(spectrum * template.conj(), s=(TORUS, TORUS))
     return plane
 
 
-def _peak(plane: Tensor) -> tuple[float, tuple[float, float]]:
+def peak(plane: Tensor) -> tuple[float, tuple[float, float]]:
     """Its height in standard deviations, and its place (row, column) to a fraction of a pixel."""
     flat = int(plane.argmax())
     row, column = divmod(flat, TORUS)

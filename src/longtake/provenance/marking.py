@@ -70,7 +70,7 @@ class Marks:
         self._check(path)
 
     def _check(self, path: Path) -> None:
-        report = verify(path, thorough=False)
+        report = verify(path, thorough=False, pixel=self._marker is not None)
         wanted = {
             "visible label": self._request.label,
             "pixel mark": self._marker is not None,

@@ -56,11 +56,11 @@ class Report:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1)
 
 
-def verify(path: Path | str, thorough: bool = True) -> Report:
+def verify(path: Path | str, thorough: bool = True, pixel: bool = True) -> Report:
     """Look for every mark in a video or picture. Raises MediaError when the file cannot be read.
 
     Bounded in time and memory for any file. `thorough` looks for the pixel mark in cropped, scaled, stretched and
-    turned pictures too; without it only where an untouched file has it.
+    turned pictures too; without it only where an untouched file has it. `pixel`: look for it at all.
     """
     file = Path(path)
     still = is_picture(file)
@@ -72,7 +72,7 @@ def verify(path: Path | str, thorough: bool = True) -> Report:
     scores: list[float] = []
     frames = _labelled(iter([_grey(file)]) if still else sample_grey(file, working_size), scores)
     moved = thorough and signed.state != "trusted"  # what this installation signed lies as it was made
-    reading = detect(windows(frames), ring or KeyRing(()), moved)
+    reading = detect(windows(frames), ring or KeyRing(()), moved) if pixel else Reading(0.0)
     for _ in islice(frames, 1 + WINDOW * (SAMPLED - len(scores))):
         pass  # the mark may have been found before the label was looked at often enough
     signals = (

@@ -8,11 +8,12 @@ import fcntl
 import logging
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -27,7 +28,7 @@ from longtake.errors import LongtakeError, OutputError
 from longtake.provenance.aigc import software
 from longtake.server import extras, jobs, queue, videos, webhooks
 from longtake.server.config import Config
-from longtake.server.crew import Crew
+from longtake.server.crew import Crew, Process
 from longtake.server.desk import Desk, TheDesk
 from longtake.server.door import Door
 from longtake.server.files import AwayError, Storage
@@ -38,6 +39,9 @@ from longtake.server.schema import characters, deliveries, garbage
 from longtake.server.schema import jobs as table
 from longtake.server.store import Writer, open_database, read, write
 from longtake.server.wire import ApiError, error_body
+
+if TYPE_CHECKING:
+    from longtake.server.cluster import Cluster
 
 log = logging.getLogger("longtake.server")
 _ABOUT = "Words in, a film out: the retired OpenAI Videos API, answered by a model on this machine."
@@ -123,7 +127,9 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     desk: Desk = app.state.desk
     config = desk.config
     with claim_folder(config.data) as name:
-        crew = app.state.crew = Crew(config, desk.engine, name)
+        cluster = _cluster(config)
+        hire = cluster.hire if cluster else partial(Process.hire, config)
+        crew = app.state.crew = Crew(config, desk.engine, name, hire, elastic=cluster is not None)
         await crew.start()
         watch = queue.Watch(config.lease_seconds)
         chores = [
@@ -140,8 +146,24 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await crew.stop()
+            if cluster:
+                await run_in_threadpool(cluster.close)
             await run_in_threadpool(desk.writer.close)
             desk.engine.dispose()
+
+
+def _cluster(config: Config) -> Cluster | None:
+    """The Ray cluster that runs the workers, if there is to be one."""
+    if not config.ray:
+        return None
+    from longtake.server.cluster import Cluster
+
+    ours = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return Cluster(config)
+    finally:
+        for number, handler in ours.items():  # Ray has put its own in their place
+            signal.signal(number, handler)
 
 
 async def _every(seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:

@@ -42,8 +42,12 @@ def serve(
         str, typer.Option(help="Folder or s3://BUCKET/PREFIX; in the data folder by default.")
     ] = "",
     workers: Annotated[
-        int, typer.Option(help="Worker processes, each with its own model in memory.", min=0, max=64)
+        int, typer.Option(help="Workers, each with its own model in memory.", min=0, max=1024)
     ] = 1,
+    ray: Annotated[
+        str, typer.Option(help="Address of a Ray cluster: workers are actors there, as many as jobs need.")
+    ] = "",
+    ray_gpus: Annotated[float, typer.Option(help="GPUs of one worker on the cluster.", min=0)] = 0.0,
     model: Annotated[
         list[str] | None, typer.Option(help="pocket, or NAME=PATH of weights; the first is the default.")
     ] = None,
@@ -78,8 +82,9 @@ def serve(
     run(
         Config(
             data=(data or default_data()).absolute(), database=database, storage=storage, host=host, port=port,
-            workers=workers, models=parse_models(model or []), keep_days=keep_days, lease_seconds=lease_seconds,
-            allow_private=allow_private, log_format=log_format, pretend=pretend, limits=limits,
+            workers=workers, ray=ray, ray_gpus=ray_gpus, models=parse_models(model or []), keep_days=keep_days,
+            lease_seconds=lease_seconds, allow_private=allow_private, log_format=log_format, pretend=pretend,
+            limits=limits,
         )
     )  # fmt: skip
 

@@ -45,6 +45,10 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    ray: str = ""
+    """Address of a Ray cluster that runs the workers; empty for processes of this machine."""
+    ray_gpus: float = 0.0
+    """GPUs of one worker there."""
     models: tuple[tuple[str, str], ...] = (("pocket", "pocket"),)
     """(name, weights) pairs; the first is the default."""
     keep_days: float = 0.0

@@ -17,7 +17,7 @@ class _Lines(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        extra: dict[str, Any] = {k: v for k, v in vars(record).items() if k not in _OWN}
+        extra: dict[str, Any] = {k: v for k, v in vars(record).items() if k not in _OWN and k[0] != "_"}
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         message = record.getMessage()
         if record.exc_info:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -113,9 +114,10 @@ class Worker:
         self._storage = Storage(config.storage_url)
         self.shutdown = threading.Event()
 
-    def run(self) -> None:
-        """Claim and work until `shutdown` is set."""
-        while not self.shutdown.is_set():
+    def run(self, idle: float = math.inf) -> None:
+        """Claim and work until `shutdown` is set, or until there was nothing to do for `idle` seconds."""
+        last = time.monotonic()
+        while not self.shutdown.is_set() and time.monotonic() - last < idle:
             try:
                 lease = self._claim()
             except SQLAlchemyError as error:
@@ -126,6 +128,7 @@ class Worker:
                 self.shutdown.wait(_IDLE)
             else:
                 self.work(lease)
+                last = time.monotonic()
 
     def _claim(self) -> Lease | None:
         if not read(self._engine, queue.is_any_queued):
@@ -259,6 +262,15 @@ class RealMaker:
         yield from pipeline.generate(request, output, self._models, work)  # finished shots stay in `work`
 
 
+def maker_for(config: Config) -> Maker:
+    """The real pipeline, or the made-up one of load tests."""
+    if config.pretend is None:
+        return RealMaker()
+    from longtake.server.pretend import PretendMaker
+
+    return PretendMaker(config.pretend)
+
+
 def _end_with_parent() -> None:
     """A worker whose server is gone ends too: its standard input closes."""
 
@@ -287,12 +299,7 @@ def main() -> None:
     config = from_json(json.loads(_first_line()))
     set_up(config.log_format)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
-    maker: Maker = RealMaker()
-    if config.pretend is not None:
-        from longtake.server.pretend import PretendMaker
-
-        maker = PretendMaker(config.pretend)
-    worker = Worker(config, sys.argv[1], maker)
+    worker = Worker(config, sys.argv[1], maker_for(config))
     signal.signal(signal.SIGTERM, lambda *_: worker.shutdown.set())
     _end_with_parent()
     worker.run()
