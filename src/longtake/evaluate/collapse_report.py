@@ -73,7 +73,9 @@ def table(rows: Sequence[Row]) -> str:
             ("all", "either") if line["generation"] == 1 else (line["mix"], "on" if line["guard"] else "off")
         )
         counts = [f"{line[name][0]:.0f}" for name in ("trained_on", "real")]
-        values = [f"{line[name][0]:.3f} ± {line[name][1]:.3f}" for name in MEASURES]
+        values = [f"{line[name][0]:.3f}" for name in MEASURES]
+        if line["seeds"] > 1:
+            values = [f"{mean} ± {line[name][1]:.3f}" for mean, name in zip(values, MEASURES, strict=True)]
         lines.append("| " + " | ".join([*chain, str(line["generation"]), *counts, *values]) + " |")
     return "\n".join(lines)
 
