@@ -68,7 +68,7 @@ def train(network: TinyFlow, latents: Tensor, recipe: Recipe, seed: int) -> None
         x0 = _as_video(network(x_s.flatten(1), sigma[:, 0]))
         loss = flow.loss(x0, x, sigma, carries_loss)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         falling.step()
 
