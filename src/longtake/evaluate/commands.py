@@ -142,6 +142,39 @@ def scaling_command(
     typer.echo(str(out / "scaling.svg"))
 
 
+@app.command("collapse")
+def collapse_command(
+    out: Out,
+    seeds: Annotated[int, typer.Option(help="Repetitions, each with its own pictures.")] = 3,
+    generations: Annotated[int, typer.Option(help="Models trained one after another.")] = 5,
+    pictures: Annotated[int, typer.Option(help="Pictures in a training set, and made by a model.")] = 300,
+    steps: Annotated[int, typer.Option(help="Steps of training of each model.")] = 500,
+) -> None:
+    """Train tiny models on what tiny models made, with the guard and without, and see what is lost."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.collapse import MIXES, CollapsePlan, run
+    from longtake.evaluate.collapse_report import table, write_collapse
+    from longtake.evaluate.report import pyplot
+    from longtake.evaluate.tiny import Recipe
+
+    pyplot()  # says at once, not after the work, that it is missing
+    torch.set_num_threads(1)  # so small a network is slower on more
+    plan = CollapsePlan(out, seeds, generations, pictures, Recipe(steps))
+    rows = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rendering", total=seeds * generations * 2 * len(MIXES))
+        for row in run(plan):
+            rows.append(row)
+            said = f"seed {row.seed}, generation {row.generation}, {row.mix}"
+            bar.update(task, description=said, advance=1)
+    write_collapse(plan, rows)
+    typer.echo(table(rows))
+    typer.echo(str(out / "collapse.svg"))
+
+
 @app.command("server")
 def server_command(
     out: Annotated[Path | None, typer.Option(help="Markdown file for the report.")] = None,
