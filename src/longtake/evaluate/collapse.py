@@ -33,6 +33,7 @@ from longtake.curate.guard import Admission, admit, digest
 from longtake.errors import OutputError, RequestError
 from longtake.evaluate.distribution import Components, diversity, frechet, recall
 from longtake.evaluate.tiny import Recipe, TinyFlow, draw, train
+from longtake.model.tensorfile import read_safetensors, write_safetensors
 from longtake.provenance import aigc
 from longtake.request import Request
 
@@ -44,6 +45,8 @@ MIXES = {"clean": 0.0, "half": 0.5, "most": 0.9, "replace": 1.0}
 """Share of a training set that the generation before made."""
 ROWS = "results.jsonl"
 
+Key = tuple[int, str, bool, int]
+"""Seed, mix, guard, generation."""
 Pictures = np.ndarray[Any, np.dtype[np.uint8]]
 """n h w 3"""
 
@@ -91,7 +94,7 @@ class Row:
     precision: float
 
     @property
-    def key(self) -> tuple[int, str, bool, int]:
+    def key(self) -> Key:
         return self.seed, self.mix, self.guard, self.generation
 
 
@@ -120,9 +123,9 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def kept_pictures(plan: CollapsePlan, key: tuple[int, str, bool, int]) -> Pictures:
+def kept_pictures(plan: CollapsePlan, key: Key) -> Pictures:
     """What a generation made."""
-    return np.asarray(torch.load(_state_file(plan.out, key), weights_only=True)["pictures"].numpy())
+    return np.asarray(_state(plan, key)["pictures"].numpy())
 
 
 def real_pictures(plan: CollapsePlan, seed: int) -> tuple[Pictures, Pictures]:
@@ -183,7 +186,7 @@ def made_tags(seed: int, generation: int, mix: str) -> dict[str, str]:
 class _Seed:
     """All chains of one seed, generation by generation."""
 
-    def __init__(self, plan: CollapsePlan, seed: int, done: dict[tuple[int, str, bool, int], Row]) -> None:
+    def __init__(self, plan: CollapsePlan, seed: int, done: dict[Key, Row]) -> None:
         self._plan, self._seed, self._done = plan, seed, done
         self._admissions: dict[str, Admission] = {}
 
@@ -206,7 +209,7 @@ class _Seed:
             if key[1:3] == chains[-1]:
                 trained.clear()
 
-    def _generation(self, key: tuple[int, str, bool, int], trained: dict[str, TinyFlow]) -> Row:
+    def _generation(self, key: Key, trained: dict[str, TinyFlow]) -> Row:
         _, mix, guard, generation = key
         with tempfile.TemporaryDirectory(dir=self._plan.out) as folder:
             offered = self._offer(Path(folder), mix, guard, generation)
@@ -217,9 +220,8 @@ class _Seed:
         latents = draw(network, self._plan.pictures, noise)
         values = self._space.restore(latents.double().numpy()).reshape(-1, HEIGHT, WIDTH, 3)
         pictures: Pictures = (values * 255).round().clip(0, 255).astype(np.uint8)
-        _save(
-            _state_file(self._plan.out, key), {"pictures": torch.from_numpy(pictures), **network.state_dict()}
-        )
+        state = {"pictures": torch.from_numpy(pictures), **network.state_dict()}
+        write_safetensors(_state_file(self._plan, key), state, {})
         made = self._features.features(_flat(pictures))
         return Row(
             *key,
@@ -252,16 +254,12 @@ class _Seed:
             self._admissions[sha] = admit(path)
         return self._admissions[sha].decision == "admitted"
 
-    def _model(
-        self, key: tuple[int, str, bool, int], files: Sequence[Path], trained: dict[str, TinyFlow]
-    ) -> TinyFlow:
+    def _model(self, key: Key, files: Sequence[Path], trained: dict[str, TinyFlow]) -> TinyFlow:
         """A new model trained on the files; without any, the one before. Equal sets give the same model."""
         seed, mix, guard, generation = key
         network = TinyFlow(len(self._space.spread), self._plan.recipe, seed=100 * seed + generation)
         if not files:
-            before = torch.load(
-                _state_file(self._plan.out, (seed, mix, guard, generation - 1)), weights_only=True
-            )
+            before = _state(self._plan, (seed, mix, guard, generation - 1))
             del before["pictures"]
             network.load_state_dict(before)
             return network
@@ -286,15 +284,14 @@ def _check_settings(plan: CollapsePlan) -> None:
         raise RequestError(f"{plan.out} holds a run with other settings; give the same, or another --out")
 
 
-def _state_file(out: Path, key: tuple[int, str, bool, int]) -> Path:
+def _state_file(plan: CollapsePlan, key: Key) -> Path:
     seed, mix, guard, generation = key
-    return out / "state" / f"{seed}-{mix}-{'on' if guard else 'off'}-{generation}.pt"
+    return plan.out / "state" / f"{seed}-{mix}-{'on' if guard else 'off'}-{generation}.safetensors"
 
 
-def _save(path: Path, values: dict[str, torch.Tensor]) -> None:
-    beside = path.with_suffix(".part")
-    torch.save(values, beside)
-    beside.replace(path)
+def _state(plan: CollapsePlan, key: Key) -> dict[str, torch.Tensor]:
+    """Network and pictures of a generation."""
+    return read_safetensors(_state_file(plan, key))[0]
 
 
 def _append(path: Path, row: Row) -> None:
