@@ -24,7 +24,7 @@ def pocket() -> Models:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("latent") / "film.mp4"
-    longtake.make("a penguin walks in the snow", path, seconds=4, size="320x192", fps=12, seed=5, sound=False)
+    longtake.make("a penguin walks in the snow", path, seconds=4, size="448x256", fps=12, seed=5, sound=False)
     return path
 
 
@@ -34,7 +34,8 @@ def latent(report: Report) -> Signal:
 
 def test_a_film_is_read_by_its_record_and_blind(film: Path, tmp_path: Path) -> None:
     report = longtake.verify(film, latent=True)
-    assert latent(report).found and report.verdict == "generated" and "1 of 1 shots" in latent(report).detail
+    assert len(report.signals) == 5 and all(signal.found for signal in report.signals)
+    assert report.verdict == "generated" and "1 of 1 shots" in latent(report).detail
     bare = tmp_path / "bare.mp4"
     copy_packets(film, bare)
     report = longtake.verify(bare, latent=True)
