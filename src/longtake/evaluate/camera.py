@@ -1,8 +1,8 @@
 """How the camera moved, measured: the shift and zoom that carry one frame of a clip over into a later one.
 
-A network that reads camera moves from pictures did no better than always answering "at rest"; registration is exact on
-rendered clips. Each pair of frames is registered by Gauss-Newton steps on brightness, coarse to fine (Lucas and Kanade
-1981), with weights that fall where pictures do not fit (Cauchy), since what moves by itself is not the camera.
+A network that reads camera moves from pictures did no better than always answering "at rest"; registration names 65
+of 75 rendered moves. Each pair of frames is registered by Gauss-Newton steps on brightness, coarse to fine (Lucas and
+Kanade 1981), with weights that fall where pictures do not fit (Cauchy), since what moves by itself is not the camera.
 """
 
 from __future__ import annotations

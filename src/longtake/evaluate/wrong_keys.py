@@ -53,8 +53,11 @@ class FalseAlarms:
 
 def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | FalseAlarms]:
     """Read the real clips with `count` keys; yields the share done, at last the result. Raises MissingExtraError."""
-    clips = [list(windows(map(grey, real_clip(name, seconds, short)))) for name in REAL]
-    spectra = [spectrum_of(torch.stack(clip).sum(0), Geometry()) for clip in clips]
+    spectra, frames = [], 0
+    for name in REAL:
+        clip = real_clip(name, seconds, short)
+        frames += len(clip)
+        spectra.append(spectrum_of(torch.stack(list(windows(map(grey, clip)))).sum(0), Geometry()))
     peaks: list[float] = []
     payloads = 0
     for number in range(count):
@@ -65,7 +68,6 @@ def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | False
         payloads += payload.decode(soft, key) is not None
         if number % 20 == 0:
             yield number / count
-    frames = sum(len(real_clip(name, seconds, short)) for name in REAL)
     hits = sum(value >= SYNC_HIT for value in peaks)
     yield FalseAlarms(len(peaks), frames, max(peaks), hits, payloads, level(peaks))
 
