@@ -101,7 +101,11 @@ class Cluster:
         )
 
     async def hire(self, name: str) -> Remote:
-        return Remote(self._ray, self._actors.remote(to_json(self._config), name))
+        """Raises ConnectionError while the cluster is away; the crew tries again."""
+        try:
+            return Remote(self._ray, self._actors.remote(to_json(self._config), name))
+        except self._ray.exceptions.RayError as error:
+            raise ConnectionError(f"the cluster does not answer ({type(error).__name__})") from None
 
     def close(self) -> None:
         self._ray.shutdown()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -101,6 +102,7 @@ class Crew:
         """
         self._config, self._engine, self._name = config, engine, name
         self._hire, self._elastic = hire, elastic
+        self._looking, self._looked, self._open = asyncio.Lock(), -math.inf, 0
         self._hands: dict[int, Hand] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -156,12 +158,16 @@ class Crew:
             await asyncio.sleep(pause)
 
     async def _wanted(self, number: int) -> bool:
-        """Whether so many jobs are open that this worker has something to do."""
-        try:
-            counts = await run_in_threadpool(read, self._engine, jobs.counts)
-        except SQLAlchemyError:
-            return False
-        return counts[QUEUED] + counts[RUNNING] > number
+        """Whether so many jobs are open that this worker has something to do; all workers share one look."""
+        async with self._looking:
+            if asyncio.get_running_loop().time() - self._looked > _LOOK / 2:
+                try:
+                    counts = await run_in_threadpool(read, self._engine, jobs.counts)
+                except SQLAlchemyError:
+                    return False
+                self._open = counts[QUEUED] + counts[RUNNING]
+                self._looked = asyncio.get_running_loop().time()
+        return self._open > number
 
     def _free(self, owner: str, reason: str) -> None:
         """Put the jobs of a dead worker (or, for a name that ends in a slash, of all ours) back into the queue."""
