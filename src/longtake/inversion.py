@@ -26,7 +26,7 @@ from longtake.diffusion import flow
 from longtake.diffusion.sample import DenoiseAt, predictor
 from longtake.footage import encode_frames
 from longtake.provenance.keys import KeyRing, find_ring
-from longtake.provenance.latent import PATTERNS, Evidence, LatentMark, Trace, every_pattern, lasts
+from longtake.provenance.latent import PATTERNS, Evidence, LatentMark, Trace, every_pattern, lasts, needed
 from longtake.provenance.verify import Report, Signal
 from longtake.video import Frame, is_picture, read_frames
 
@@ -77,8 +77,7 @@ def _signal(report: Report, models: Models) -> Signal:
         (_, noise), tries = noises[0], PATTERNS * len(ring.keys)
         best = _best(mark.evidence(noise) for key in ring.keys for mark in every_pattern(key))
         what = f"the first shot, {tries} patterns tried"
-    needed = math.sqrt(2 * math.log(1e6 * tries))
-    return Signal(_NAME, best.found(tries), f"{best.sigma:.1f} sigma in {what}; {needed:.1f} needed")
+    return Signal(_NAME, best.found(tries), f"{best.sigma:.1f} sigma in {what}; {needed(tries):.1f} needed")
 
 
 def _best(evidence: Iterable[Evidence]) -> Evidence:

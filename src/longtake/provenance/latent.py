@@ -72,10 +72,15 @@ class Evidence:
 
     def found(self, tries: int) -> bool:
         """Above what the best of `tries` wrong patterns reaches once in a million readings."""
-        return self.sigma > math.sqrt(2 * math.log(1e6 * max(1, tries)))
+        return self.sigma > needed(tries)
 
     def __add__(self, other: Evidence) -> Evidence:
         return Evidence(self.agreement + other.agreement, self.energy + other.energy)
+
+
+def needed(tries: int) -> float:
+    """Sigma that the best of `tries` wrong patterns reaches at most once in a million readings."""
+    return math.sqrt(2 * math.log(1e6 * max(1, tries)))
 
 
 @dataclass(frozen=True)
