@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_what_cannot_be_read_is_said(film: Path, pocket: Models, tmp_path: Path)
         "it walks on", tmp_path / "on.mp4", task="extend", video=film, seconds=1, size="320x192", fps=12
     )
     assert "made part only" in latent(with_latent(verify(tmp_path / "on.mp4"), pocket)).detail
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), 1e300, -1.0, "soon", None])
+def test_a_record_that_lies_is_no_traceback(film: Path, pocket: Models, at: object) -> None:
+    """The shot it names is left out, and the film read as one without a record."""
+    report = verify(film)
+    assert report.record is not None
+    said = {**report.record["marks"], "latent_mark": [{"at": at, "seed": 1}]}
+    lying = replace(report, record={**report.record, "marks": said})
+    signal = latent(with_latent(lying, pocket))
+    assert signal.found and "patterns tried" in signal.detail
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (360, 640), (512, 512), (320, 192)])

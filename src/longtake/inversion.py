@@ -28,7 +28,7 @@ from longtake.footage import encode_frames
 from longtake.provenance.keys import KeyRing, find_ring
 from longtake.provenance.latent import PATTERNS, Evidence, LatentMark, Trace, every_pattern, lasts, needed
 from longtake.provenance.verify import Report, Signal
-from longtake.video import Frame, is_picture, read_frames
+from longtake.video import LONGEST_SECONDS, Frame, is_picture, read_frames
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
@@ -93,15 +93,19 @@ def _known(ring: KeyRing, noises: list[tuple[Trace, Tensor]]) -> Iterator[Eviden
 
 
 def _traces(record: dict[str, Any] | None) -> list[Trace] | str:
-    """The shots a record names, none where there is no record; or why it says that there is no mark."""
+    """The shots a record names, none where there is no record; or why it says that there is no mark.
+
+    A record is anybody's words: what cannot be a shot of a film that is read here is left out.
+    """
     marks = (record or {}).get("marks")
     said = marks.get("latent_mark") if isinstance(marks, dict) else None
     if isinstance(said, str):
         return f"not looked for: the record says {said}"
     try:
-        return sorted((Trace(float(e["at"]), int(e["seed"])) for e in said or ()), key=lambda trace: trace.at)
-    except (TypeError, KeyError, ValueError):
+        traces = [Trace(float(e["at"]), int(e["seed"])) for e in said or ()]
+    except (TypeError, KeyError, ValueError, OverflowError):
         return []
+    return sorted((t for t in traces if 0 <= t.at <= LONGEST_SECONDS), key=lambda trace: trace.at)
 
 
 def _shots(path: Path, models: Models, traces: list[Trace]) -> Iterator[tuple[Trace, Tensor]]:
