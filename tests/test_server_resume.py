@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -22,7 +23,8 @@ BOARD = {
 def look(folder: Path, seen: dict[str, set[int]]) -> None:
     """Note which file lies under each shot's name: a shot that is made again comes as another file."""
     for path in folder.glob("*.safetensors"):
-        seen[path.name].add(path.stat().st_ino)
+        with suppress(FileNotFoundError):  # the job ended between the listing and the look
+            seen[path.name].add(path.stat().st_ino)
 
 
 def test_finished_shots_outlive_the_worker(weights: Path, tmp_path: Path) -> None:
