@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -146,6 +146,15 @@ def matmul_peak(dtype: torch.dtype) -> float:
     return best
 
 
+def as_wan(dit: DiT) -> DiT:
+    """The same weights in Wan's layout proper: without what tells frames and cells their places."""
+    plain = DiT(replace(dit.config, places_frames=False, places_cells=False)).eval()
+    plain.load_state_dict(
+        {key: value for key, value in dit.state_dict().items() if key in plain.state_dict()}
+    )
+    return plain.to(next(dit.parameters()).dtype)
+
+
 def in_diffusers(dit: DiT, dtype: torch.dtype) -> nn.Module:
     """The same weights in diffusers' class, loaded strictly, in `dtype` but for what diffusers keeps in float32."""
     from diffusers import WanTransformer3DModel
@@ -172,6 +181,7 @@ def in_diffusers(dit: DiT, dtype: torch.dtype) -> nn.Module:
 
 def transformer_rows(dit: DiT, config: ModelConfig, peak: float) -> Iterator[Row]:
     """One guided forward pass of a whole window at native size, and the same weights in diffusers."""
+    dit = as_wan(dit)
     rows, columns = config.grid(*SIZE)
     x = torch.randn(GUIDED, config.dit.in_channels, config.window, rows, columns)
     text = torch.randn(GUIDED, config.text.length, config.dit.text_dim)
