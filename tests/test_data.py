@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from longtake.errors import RequestError
 from longtake.model.tensorfile import read_safetensors
 from longtake.train.data import (
     PIECE,
+    ClipMix,
     Clips,
+    Mixture,
     Order,
     Pieces,
     coverage,
@@ -20,6 +23,7 @@ from longtake.train.data import (
     subject_box,
     window,
 )
+from longtake.train.loop import Randomness
 from longtake.train.render import RenderPlan, render_groups
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph
@@ -98,3 +102,26 @@ def test_image_and_slot_batches(tmp_path: Path) -> None:
     assert (slotted.latents[:, :, 0] == 1).all() and (slotted.latents[:, :, 1:] == 0).all()
     image = clips.images([0], [1])
     assert image.latents.shape == (1, 4, 1, 2, 2) and (image.masks == 1).all()
+
+
+def test_twins_come_in_pairs_and_the_walk_through_them_resumes() -> None:
+    alone, lead = Scene(actors=(Actor("1f436"),), place="meadow", seed=1), Actor("1f436", direction="left")
+    pair = [Scene(actors=(a,), place="meadow", seed=2) for a in (lead, replace(lead, direction="right"))]
+    scenes = [alone, *pair, replace(alone, seed=3)]
+    clips = Clips(
+        latents=torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 4, 12, 2, 2).half(),
+        masks=torch.zeros(4, 12, 2, 2, dtype=torch.uint8),
+        stills=torch.ones(4, 2, 4, 2, 2).half(),
+        still_masks=torch.zeros(4, 2, 2, 2, dtype=torch.uint8),
+        scenes=scenes,
+    )
+    assert clips.twins() == [1]
+    mixture = Mixture(clips=4, early_images=0, slots=0, twins=1)
+    mix = ClipMix([clips], mixture, Randomness(0, torch.device("cpu")))
+    batch = mix.draw(0.0)
+    assert batch.twins and batch.latents[:, 0, 0, 0, 0].tolist() == [1, 2, 1, 2]
+    assert [s.actors[0].direction for s in batch.scenes[:2]] == ["left", "right"]
+    again = ClipMix([clips], mixture, Randomness(0, torch.device("cpu")))
+    again.restore(mix.state())
+    assert again.state() == mix.state() and mix.state()["twins"] == [2]
+    assert not ClipMix([clips], replace(mixture, twins=0), Randomness(0, torch.device("cpu"))).draw(0.0).twins

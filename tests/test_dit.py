@@ -11,7 +11,15 @@ import torch
 from einops import repeat
 
 from longtake.errors import RequestError, WeightsError
-from longtake.model.dit import DiT, attend, block_causal, rotary_embedding, rotate
+from longtake.model.dit import (
+    CELL_OCTAVES,
+    DiT,
+    attend,
+    block_causal,
+    cell_waves,
+    rotary_embedding,
+    rotate,
+)
 from longtake.model.presets import PRESETS, DiTConfig, ModelConfig, VAEConfig, dry_run, parameters
 
 WAN = DiTConfig(dim=128, layers=2, heads=4, ffn=192, in_channels=6, out_channels=6, text_dim=40)
@@ -192,3 +200,25 @@ def test_dry_run_counts_without_allocating() -> None:
         dry_run("pocket", frames=5)
     with pytest.raises(RequestError, match="xs, pocket"):
         dry_run("huge")
+
+
+@torch.no_grad()
+def test_placed_cells_start_as_wans_and_then_tell_left_from_right() -> None:
+    plain = filled(WAN)
+    placed = DiT(replace(WAN, places_cells=True)).eval()
+    placed.load_state_dict(plain.state_dict(), strict=False)
+    x, text = torch.randn(1, 6, 1, 1, 1).expand(-1, -1, 2, 4, 8), torch.randn(1, 3, 40)
+    full = torch.full((1, 2), 1000.0)
+    assert torch.equal(placed(x, full, text), plain(x, full, text))
+    torch.nn.init.normal_(placed.cell_embedder.weight, std=0.5)
+    apart_in_space = [
+        (y[..., :2] - y[..., -2:]).abs().max() for y in (plain(x, full, text), placed(x, full, text))
+    ]
+    assert apart_in_space[1] > 3 * apart_in_space[0]
+
+
+def test_cells_are_placed_by_their_share_of_the_frame() -> None:
+    waves = cell_waves(3, 5, torch.device("cpu"))
+    assert waves.shape == (15, 4 * CELL_OCTAVES) and len(waves.unique(dim=0)) == 15
+    wide, narrow = (cell_waves(1, count, torch.device("cpu")) for count in (9, 3))
+    assert torch.allclose(wide[[1, 4, 7]], narrow, atol=1e-6)

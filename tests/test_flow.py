@@ -111,3 +111,32 @@ def test_single_pictures_have_one_level_that_carries_loss() -> None:
 def test_draws_repeat_with_the_seed() -> None:
     first, second = (flow.draw_sigmas(32, 12, torch.Generator().manual_seed(4)) for _ in range(2))
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+
+
+def test_twins_are_asked_only_for_their_difference_and_only_at_pure_noise() -> None:
+    x = torch.randn(4, 3, 2, 4, 4)
+    common = torch.randn(2, 3, 2, 4, 4).repeat_interleave(2, 0)
+    sigma = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.5], [1.0, 0.5]])
+    assert flow.twin_loss(x + common, x, sigma) < 1e-10
+    for row, expected in (
+        (0, 1 / 4),
+        (2, 0.0),
+    ):  # half of the difference, in one of two frames; not pure noise
+        wrong = x + common
+        wrong[row, :, 1] += 1
+        assert flow.twin_loss(wrong, x, sigma).item() == pytest.approx(expected, abs=1e-6)
+    assert flow.twin_loss(x + 1, x, torch.zeros(4, 2)) == 0
+
+
+def test_the_best_answer_to_pure_noise_is_the_same_with_twins() -> None:
+    films = torch.randn(64, 1, 1, 2, 2)  # 32 pairs; at pure noise a network answers one film to each word
+    sigma, carries = torch.ones(64, 1), torch.ones(64, 1, dtype=torch.bool)
+    answer = torch.zeros(2, 1, 1, 2, 2, requires_grad=True)
+    x0 = answer.repeat(32, 1, 1, 1, 1)
+    (flow.loss(x0, films, sigma, carries) + 4 * flow.twin_loss(x0, films, sigma)).backward()
+    means = torch.stack([films[::2].mean(0), films[1::2].mean(0)])
+    here = means.clone().requires_grad_(True)
+    x0 = here.repeat(32, 1, 1, 1, 1)
+    (flow.loss(x0, films, sigma, carries) + 4 * flow.twin_loss(x0, films, sigma)).backward()
+    assert answer.grad is not None and here.grad is not None
+    assert here.grad.abs().max() < 1e-6 < answer.grad.abs().max()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import time
 
+import numpy as np
 import pytest
 
+from longtake.world.atlas import Atlas
+from longtake.world.choreography import choreograph
 from longtake.world.concepts import actions_of, belongs, concept, grammar, resting
 from longtake.world.motion import TRAVELS
 from longtake.world.sampler import (
@@ -17,6 +20,7 @@ from longtake.world.sampler import (
     holds_out_place,
     is_held_out,
     sample_scene,
+    twin,
 )
 from longtake.world.scene import Actor, Scene
 
@@ -92,3 +96,35 @@ def test_codes_lists_subjects_and_props() -> None:
     needed = codes(PRESETS["pocket"])
     assert set(PRESETS["pocket"].subjects) <= set(needed) and {"1f332", "neon-0", "1f6cb"} <= set(needed)
     assert "splat" in codes(PRESETS["full"])
+
+
+@pytest.mark.parametrize("preset", ["pocket", "full"])
+def test_a_twin_differs_in_one_word_and_stays_on_its_side_of_the_split(preset: str) -> None:
+    vocabulary, rng, flips = PRESETS[preset], random.Random(11), 0
+    for number in range(300):
+        held = bool(number % 2)
+        scene = sample_scene(rng, vocabulary, held_out=held)
+        other = twin(rng, scene, vocabulary)
+        assert other.seed == scene.seed and is_held_out(other) == is_held_out(scene) == held
+        told = [field for field in ("relation", "camera") if getattr(scene, field) != getattr(other, field)]
+        lead, changed = scene.actors[0], other.actors[0]
+        told += ["action"] if lead.action != changed.action else []
+        told += ["direction"] if lead.action == changed.action and lead.direction != changed.direction else []
+        assert len(told) == 1 and other.actors[1:] == scene.actors[1:]
+        if told == ["action"] and changed.direction:
+            assert changed.direction in grammar()["actions"][changed.action]["dirs"]
+        flips += told[0] in ("relation", "direction")
+    assert flips > 60
+
+
+def test_twins_stand_on_the_same_stage() -> None:
+    scene = Scene(actors=(Actor("1f415", action="walk", direction="left"),), place="meadow", seed=5)
+    other = Scene(actors=(Actor("1f415", action="walk", direction="right"),), place="meadow", seed=5)
+    atlas = Atlas.load(None)
+    one, two = (choreograph(s, atlas, 1.5) for s in (scene, other))
+    props = [row for row, actor in enumerate(one.actor) if actor < 0]
+    assert props and all((one.layers[key][props] == two.layers[key][props]).all() for key in one.layers)
+    assert all((one.camera[key] == two.camera[key]).all() for key in one.camera)
+    lead = one.actor.index(0)
+    ways = [np.ptp(t.layers["X"][lead]) * np.sign(np.diff(t.layers["X"][lead]).sum()) for t in (one, two)]
+    assert ways[0] < 0 < ways[1] and ways[0] == pytest.approx(-ways[1], rel=1e-3)

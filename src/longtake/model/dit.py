@@ -322,6 +322,25 @@ def sinusoid(timestep: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
+CELL_OCTAVES = 4
+
+
+def cell_waves(height: int, width: int, device: torch.device) -> Tensor:
+    """Where each of height x width tokens is in the frame: sines and cosines of its place, n by 4 CELL_OCTAVES.
+
+    From edge to edge the slowest covers half a turn, whatever the size: left is left in every format.
+    """
+    quarter = math.pi / 2 * 2 ** torch.arange(CELL_OCTAVES, device=device, dtype=torch.float32)
+
+    def waves(count: int) -> Tensor:
+        place = (torch.arange(count, device=device) + 0.5) * 2 / count - 1
+        angles = place[:, None] * quarter
+        return torch.cat([angles.sin(), angles.cos()], -1)
+
+    y, x = repeat(waves(height), "h d -> (h w) d", w=width), repeat(waves(width), "w d -> (h w) d", h=height)
+    return torch.cat([y, x], -1)
+
+
 class DiT(nn.Module):
     """Noisy latents, noise levels and a text -> what `config.prediction` says, for all frames at once."""
 
@@ -330,6 +349,7 @@ class DiT(nn.Module):
         self.config = config
         self.patch_embedding = nn.Conv3d(config.in_channels, config.dim, config.patch, config.patch)
         self.condition_embedder = ConditionEmbedder(config)
+        self.cell_embedder = nn.Linear(4 * CELL_OCTAVES, config.dim) if config.places_cells else None
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
         self.norm_out = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
         self.proj_out = nn.Linear(config.dim, config.out_channels * math.prod(config.patch))
@@ -349,6 +369,8 @@ class DiT(nn.Module):
         nn.init.zeros_(self.proj_out.weight)
         if self.condition_embedder.frame_embedder is not None:
             nn.init.zeros_(self.condition_embedder.frame_embedder.weight)
+        if self.cell_embedder is not None:
+            nn.init.zeros_(self.cell_embedder.weight)
 
     def forward(
         self,
@@ -381,6 +403,8 @@ class DiT(nn.Module):
         patches = rearrange(x, "b c f (h p) (w q) -> b f (h w) (c p q)", p=p, q=q)
         weight = self.patch_embedding.weight.flatten(1)  # the convolution is a product over patches
         tokens = F.linear(patches.to(weight.dtype), weight, self.patch_embedding.bias)
+        if self.cell_embedder is not None:
+            tokens = tokens + self.cell_embedder(cell_waves(h, w, x.device).to(weight.dtype)).to(tokens.dtype)
         time, modulation, words = self.condition_embedder(
             timestep, text.to(weight.dtype), positions[-frames:]
         )

@@ -40,6 +40,8 @@ class DiTConfig:
     places_frames: bool = False
     """The modulation tells each frame its place in the window, which Wan's does not: rotary embeddings compare frames,
     and in pure noise, where it is decided which way somebody walks, the first frame is hardly told from the last."""
+    places_cells: bool = False
+    """Tokens carry where in the frame they are, which Wan's do not. The same reason: left is not told from right."""
 
     def __post_init__(self) -> None:
         if self.dim % self.heads or self.head_dim % 2:
@@ -283,7 +285,18 @@ _TINY_VAE = VAEConfig(z=16, encoder_widths=(16, 24, 32, 48), decoder_widths=(64,
 
 
 def _preset(vae: VAEConfig, text: TextConfig, dim: int, layers: int, heads: int, ffn: int) -> ModelConfig:
-    dit = DiTConfig(dim, layers, heads, ffn, vae.z, vae.z, text.dim, prediction="x0", places_frames=True)
+    dit = DiTConfig(
+        dim,
+        layers,
+        heads,
+        ffn,
+        vae.z,
+        vae.z,
+        text.dim,
+        prediction="x0",
+        places_frames=True,
+        places_cells=True,
+    )
     return ModelConfig(dit, vae, text)
 
 

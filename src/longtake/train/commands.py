@@ -48,6 +48,9 @@ def data_command(
         Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each; 0 renders in this one.")] = 2,
+    twins: Annotated[
+        bool, typer.Option(help="Every second scene is the one before it with one word changed.")
+    ] = False,
     preset: Preset = "pocket",
     device: Device = "cpu",
     seed: Seed = 0,
@@ -63,7 +66,7 @@ def data_command(
     for pair in parse_sizes(size) or find_preset(preset).sizes:
         plan = RenderPlan(
             out, pair, count, split=split, vocabulary=vocabulary, model=preset, atlas=atlas, seed=seed,
-            workers=workers, device=device,
+            workers=workers, device=device, twins=twins,
         )  # fmt: skip
         (render_groups if kind == "groups" else render_films)(plan)
 

@@ -155,12 +155,14 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents to train on. `slot`: the first latent frame is a still of the clip's first frame."""
+    """Clean latents to train on. `slot`: the first latent frame is a still of the clip's first frame.
+    `twins`: rows 2i and 2i + 1 differ in one word and in no chance."""
 
     latents: Tensor  # b z f h w, float32
     masks: Tensor  # b f h w in 0..1: where characters are
     scenes: list[Scene]
     slot: bool
+    twins: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,11 @@ class Clips:
         columns = {name: torch.cat([tensors[name] for tensors, _ in parts]) for name in COLUMNS}
         scenes = [Scene.from_dict(row) for _, header in parts for row in json.loads(header["scenes"])]
         return cls(**columns, scenes=scenes)
+
+    def twins(self) -> list[int]:
+        """The first rows of pairs of twins: their stage is random in the same way (see world.sampler.twin)."""
+        pairs = zip(self.scenes, self.scenes[1:], strict=False)
+        return [row for row, (one, other) in enumerate(pairs) if one.seed == other.seed]
 
     def clips(self, rows: Sequence[int], slot: bool) -> Batch:
         """Whole clips, with the still of their first frame before them when `slot`."""
@@ -211,6 +218,8 @@ class Mixture:
     switch: float = 0.4
     slots: float = 0.5
     """Share of the clip batches that carry the image slot."""
+    twins: float = 0.5
+    """Share of the clip batches made of twins, where the data has any."""
 
 
 class ClipMix:
@@ -225,6 +234,8 @@ class ClipMix:
         )
         self._clips = [Order(len(s.scenes), seed) for s in sources]
         self._images = [Order(len(s.scenes), seed + 1) for s in sources]
+        self._pairs = [s.twins() for s in sources]
+        self._twins = [Order(len(pairs), seed + 2) for pairs in self._pairs]
 
     def draw(self, share: float) -> Batch:
         """One batch for this share of the budget."""
@@ -234,13 +245,21 @@ class ClipMix:
         if self._rng.random() < images:
             rows = self._images[pick].take(mixture.images)
             return self.sources[pick].images(rows, self._rng.integers(0, 2, len(rows)).tolist())
-        rows = self._clips[pick].take(mixture.clips)
-        return self.sources[pick].clips(rows, slot=bool(self._rng.random() < mixture.slots))
+        pairs = self._pairs[pick]
+        if not pairs or mixture.clips < 2 or self._rng.random() >= mixture.twins:
+            slot = bool(self._rng.random() < mixture.slots)
+            return self.sources[pick].clips(self._clips[pick].take(mixture.clips), slot)
+        first = [pairs[i] for i in self._twins[pick].take(mixture.clips // 2)]
+        rows = [row for one in first for row in (one, one + 1)]
+        return replace(self.sources[pick].clips(rows, slot=False), twins=True)
+
+    def _orders(self) -> dict[str, list[Order]]:
+        return {"clips": self._clips, "images": self._images, "twins": self._twins}
 
     def state(self) -> dict[str, Any]:
-        return {"clips": [o.taken for o in self._clips], "images": [o.taken for o in self._images]}
+        return {name: [order.taken for order in orders] for name, orders in self._orders().items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for orders, taken in ((self._clips, state["clips"]), (self._images, state["images"])):
-            for order, count in zip(orders, taken, strict=True):
+        for name, orders in self._orders().items():
+            for order, count in zip(orders, state[name], strict=True):
                 order.taken = count

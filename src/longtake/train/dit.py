@@ -29,7 +29,7 @@ from longtake.train.data import Batch, ClipMix, Clips, Mixture
 from longtake.train.loop import Budget, Outcome, Progress, Randomness, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, muon_and_adamw
 from longtake.train.run import Run, RunPlan
-from longtake.train.text import LANGUAGES, words_for
+from longtake.train.text import LANGUAGES, complete, words_for
 from longtake.train.vae import preset
 from longtake.world.scene import Scene
 
@@ -58,6 +58,8 @@ class DitPlan(RunPlan):
     make it, not as it was: a long film goes on from such frames."""
     subject: float = 2.0
     """Extra weight of a latent cell that characters cover fully."""
+    contrast: float = 4.0
+    """Extra weight of what twins differ in at pure noise (flow.twin_loss)."""
     shift: float = 2.5
     decay: float = 0.999
     compile: bool = True
@@ -144,13 +146,18 @@ class Forward:
 
     def __call__(self, share: float) -> StepResult:
         batch = self.mix.draw(share)
-        words = captions_of(batch.scenes, self.randomness.python, self.plan.caption_dropout)
+        words = self._captions(batch)
         tokens = self.nets.tokenizer(words).to(self.device, non_blocking=True)
         x = batch.latents.to(self.device, non_blocking=True)
         masks = batch.masks.to(self.device, non_blocking=True)
         b, _, f = x.shape[:3]
-        sigma, carries = flow.draw_sigmas(b, f, self.randomness.torch, self.plan.shift, slot=batch.slot)
+        share_noise = flow.TWIN_NOISE_SHARE if batch.twins else flow.NOISE_SHARE
+        sigma, carries = flow.draw_sigmas(
+            b, f, self.randomness.torch, self.plan.shift, slot=batch.slot, noise_share=share_noise
+        )
         noise = torch.randn(x.shape, generator=self.randomness.torch, device=self.device)
+        if batch.twins:  # nothing but the word differs
+            sigma, carries, noise = (y[::2].repeat_interleave(2, 0) for y in (sigma, carries, noise))
         positions = positions_of(batch, self.device)
         with torch.no_grad(), autocast(self.device):
             text = self.nets.text(tokens)
@@ -160,9 +167,27 @@ class Forward:
         x_s = flow.add_noise(past, noise, sigma)
         x0 = self._estimate(x_s, sigma, text, positions)
         weight = 1 + self.plan.subject * masks
-        loss = flow.loss(x0, x, sigma, carries, weight / weight.mean())
-        kind = "image_loss" if f == 1 else "clip_loss"
-        return StepResult(loss, b, {kind: loss.detach()})
+        weight = weight / weight.mean()
+        loss = flow.loss(x0, x, sigma, carries, weight)
+        values = {"image_loss" if f == 1 else "clip_loss": loss.detach()}
+        if batch.twins:
+            apart = flow.twin_loss(x0, x, sigma, weight)
+            loss, values["twin_loss"] = loss + self.plan.contrast * apart, apart.detach()
+        return StepResult(loss, b, values)
+
+    def _captions(self, batch: Batch) -> list[str]:
+        """Fresh words for each scene; twins are told in the same way, and what sets them apart is said."""
+        rng, dropout = self.randomness.python, self.plan.caption_dropout
+        if not batch.twins:
+            return captions_of(batch.scenes, rng, dropout)
+        words = []
+        for pair in zip(batch.scenes[::2], batch.scenes[1::2], strict=True):
+            language, seed = rng.choice(LANGUAGES), rng.random()
+            told = [words_for(scene, language, random.Random(seed)) for scene in pair]
+            if told[0] == told[1]:
+                told = [complete(scene, language, random.Random(seed)) for scene in pair]
+            words += told
+        return words
 
     def _estimate(self, x_s: Tensor, sigma: Tensor, text: Tensor, positions: Tensor) -> Tensor:
         with autocast(self.device):

@@ -148,6 +148,7 @@ class _Run:
             job(RenderPlan(
                 plan.out / part, size, count, split=split, vocabulary=plan.vocabulary, model=plan.preset,
                 atlas=plan.atlas, seed=plan.seed, shard=plan.shard, workers=plan.workers, device=plan.device,
+                twins=part == "films" and split == "train",
             ))  # fmt: skip
 
         self._say(part)

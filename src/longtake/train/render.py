@@ -39,7 +39,7 @@ from longtake.train.data import (
 )
 from longtake.world.atlas import Atlas
 from longtake.world.choreography import choreograph
-from longtake.world.sampler import PRESETS, codes, sample_scene
+from longtake.world.sampler import PRESETS, codes, sample_scene, twin
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
 
@@ -65,6 +65,8 @@ class RenderPlan:
     workers: int = 2
     """Processes of one thread each; 0 renders here (always so on a GPU)."""
     device: str = "cpu"
+    twins: bool = False
+    """Every second scene is the twin of the one before it: one word differs, all chances are the same."""
 
     def __post_init__(self) -> None:
         for value, valid in ((self.split, SPLITS), (self.vocabulary, PRESETS), (self.model, MODELS)):
@@ -187,9 +189,12 @@ def _scenes(plan: RenderPlan, kind: str, index: int) -> Iterator[tuple[Scene, Tr
     """The scenes of one shard: the same for the same plan, whoever renders it and whenever."""
     width, height = plan.size
     rng = random.Random(f"{plan.seed} {kind} {plan.split} {width}x{height} {index}")
-    for _ in range(_shard_size(plan, index)):
-        scene = sample_scene(rng, PRESETS[plan.vocabulary], held_out=plan.split == "held")
-        scene = replace(scene, frames=plan.frames)
+    words, scene = PRESETS[plan.vocabulary], None
+    for number in range(_shard_size(plan, index)):
+        if scene is not None and plan.twins and number % 2:
+            scene = twin(rng, scene, words)
+        else:
+            scene = replace(sample_scene(rng, words, held_out=plan.split == "held"), frames=plan.frames)
         yield scene, choreograph(scene, _atlas(plan.atlas, plan.vocabulary), width / height), rng
 
 

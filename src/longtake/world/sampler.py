@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from longtake.world.choreography import PROPS
@@ -214,13 +214,55 @@ def sample_scene(rng: random.Random, vocabulary: Vocabulary, held_out: bool = Fa
     )
 
 
+_BOUND = ("enter", "exit", "turn", "blown_away", "pop_out", "pop_out_of_snow")
+"""Actions that come with a direction, a weather or a count of their own."""
+OPPOSITE = {"left": "right", "right": "left", "left_of": "right_of", "right_of": "left_of"}
+
+
+def twin(rng: random.Random, scene: Scene, vocabulary: Vocabulary) -> Scene:
+    """`scene` with one word changed and every chance in it kept: the other way or side, another camera or action.
+
+    What two such films differ in is that word's doing and nothing else's. The word is held out from training only
+    if the scene's own was; a scene of which no word can change comes back with another camera.
+    """
+    lead, *others = scene.actors
+    changes: list[Scene] = []
+    if scene.relation in OPPOSITE:
+        changes += 4 * [replace(scene, relation=OPPOSITE[scene.relation])]
+    if lead.direction in OPPOSITE:
+        turned = _with(lead, direction=OPPOSITE[lead.direction])
+        changes += 4 * [replace(scene, actors=(turned, *others))]
+    action = "" if others or scene.camera == "follow" else _other_action(rng, scene, vocabulary)
+    if action:
+        named = lead.direction if lead.direction in grammar()["actions"][action]["dirs"] else ""
+        manner = lead.manner if action in TRAVELS else ""
+        acts = replace(lead, action=action, direction=named, manner=manner)
+        changes += 2 * [replace(scene, actors=(acts,))]
+    cameras = [c for c in vocabulary.cameras if c not in (scene.camera, "follow")]
+    if cameras and (scene.camera != "follow" or not changes):
+        changes.append(replace(scene, camera=rng.choice(cameras)))
+    return rng.choice(changes)
+
+
+def _other_action(rng: random.Random, scene: Scene, vocabulary: Vocabulary) -> str:
+    """Something else that the lead can do there, on the same side of the split; "" when there is nothing."""
+    lead, held = scene.actors[0], is_held_out(scene, vocabulary.held_out_every)
+    if scene.interaction or lead.action in _BOUND:
+        return ""
+    actions = dict(dict(_table(vocabulary, held)).get(lead.code, ())).get(scene.place, ())
+    able = [
+        a for a in actions if a != lead.action and fits(concept(lead.code), a, scene.place, scene.weather)
+    ]
+    return rng.choice(able) if able else ""
+
+
 def _pick_action(rng: random.Random, actions: Sequence[str]) -> str:
     weights = [0.5 if a in ("grow", "shrink", "stop", "enter", "exit", "turn") else 1.0 for a in actions]
     return rng.choices(actions, weights)[0]
 
 
 def _with(actor: Actor, direction: str) -> Actor:
-    return Actor(actor.code, actor.count, actor.size, actor.colour, actor.action, direction, actor.manner)
+    return replace(actor, direction=direction)
 
 
 def _side_only(actor: Actor) -> str:
