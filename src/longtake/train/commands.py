@@ -49,7 +49,7 @@ def data_command(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each; 0 renders in this one.")] = 2,
     twins: Annotated[
-        bool, typer.Option(help="Every second scene is the one before it with one word changed.")
+        bool, typer.Option("--twins", help="Every second scene is the one before it, one word changed.")
     ] = False,
     preset: Preset = "pocket",
     device: Device = "cpu",
