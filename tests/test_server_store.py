@@ -193,6 +193,20 @@ def test_room(engine: Engine) -> None:
         assert caught.value.wait == wait
 
 
+@pytest.mark.parametrize("room", [jobs.Room(3, 9, 0), jobs.Room(9, 3, 0)])
+def test_a_gap_in_the_queue_is_room(engine: Engine, room: jobs.Room) -> None:
+    def ask() -> str:
+        return str(write(engine, lambda c: jobs.create(c, draft(), room))[0]["id"])
+
+    _, middle, _ = (ask() for _ in range(3))
+    with pytest.raises(jobs.FullError):
+        ask()
+    write(engine, lambda c: jobs.remove(c, "a", middle))  # the ends of the queue are as far apart as before
+    ask()
+    with pytest.raises(jobs.FullError):
+        ask()
+
+
 def test_others_jobs_are_not_there(engine: Engine) -> None:
     id = add(engine)
     for change in (jobs.get, jobs.remove, jobs.cancel):

@@ -55,6 +55,9 @@ def serve(
         float, typer.Option(help="Delete films after so many days; 0 keeps them.", min=0)
     ] = 0.0,
     max_queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1)] = 10_000,
+    max_queue_per_key: Annotated[
+        int | None, typer.Option(help="Jobs of one key that may wait; half of them all by default.", min=1)
+    ] = None,
     max_upload_mb: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 200,
     films_per_day: Annotated[
         int, typer.Option(help="What one key may ask for in a day; 0 for no limit.", min=0)
@@ -78,7 +81,10 @@ def serve(
 
     if log_format not in ("text", "json"):
         raise RequestError(f"unknown log format {log_format!r}; choose text or json")
-    limits = Limits(queue=max_queue, upload_bytes=max_upload_mb * 2**20, films_per_day=films_per_day)
+    limits = Limits(
+        queue=max_queue, queue_per_key=max_queue_per_key or max(1, max_queue // 2),
+        upload_bytes=max_upload_mb * 2**20, films_per_day=films_per_day,
+    )  # fmt: skip
     run(
         Config(
             data=(data or default_data()).absolute(), database=database, storage=storage, host=host, port=port,

@@ -69,12 +69,12 @@ class Order:
     remixed_from: str | None = None
 
 
-def desk_of(http: HttpRequest) -> Desk:
+async def desk_of(http: HttpRequest) -> Desk:
     desk: Desk = http.app.state.desk
     return desk
 
 
-def caller_of(http: HttpRequest) -> Caller:
+async def caller_of(http: HttpRequest) -> Caller:
     caller: Caller = http.state.caller
     return caller
 
@@ -214,6 +214,7 @@ async def take_reference(desk: Desk, order: Order, given: Any) -> None:
     param = "input_reference"
     if given is None or given == "":
         return
+    check(order)  # its other faults first: no file is taken for nothing
     name = f"{order.id}/inputs/image"
     if isinstance(given, dict):
         unknown = set(given) - {"image_url", "file_id"}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, func, insert, select, update
 
 from longtake.errors import LongtakeError
 from longtake.server.schema import (
@@ -80,15 +80,25 @@ class Room:
     per_day: int
 
 
+_mine_waiting = (jobs.c.owner == bindparam("asker"), jobs.c.status == QUEUED)
+_PLACES = select(
+    select(func.max(jobs.c.turn)).where(*_mine_waiting).scalar_subquery().label("own_last"),
+    select(func.min(jobs.c.turn)).where(*_mine_waiting).scalar_subquery().label("own_first"),
+    select(func.min(jobs.c.turn)).where(jobs.c.status == QUEUED).scalar_subquery().label("front"),
+    select(func.min(jobs.c.seq)).where(jobs.c.status == QUEUED).scalar_subquery().label("oldest"),
+    select(func.max(jobs.c.seq)).scalar_subquery().label("newest"),
+)
+"""The ends of the queue: each comes from an index, however long it is."""
+_INSERT = insert(jobs).returning(jobs)
+
+
 def create(connection: Connection, draft: Draft, room: Room) -> tuple[Row, bool]:
     """The new job, or the one this request already made, and whether it is new. Raises FullError, ConflictError."""
     if (known := repeated(connection, draft)) is not None:
         return known, False
-    _check_room(connection, draft.owner, room)
-    own = connection.scalar(
-        select(func.max(jobs.c.turn)).where(jobs.c.owner == draft.owner, jobs.c.status == QUEUED)
-    )
-    front = connection.scalar(select(func.min(jobs.c.turn)).where(jobs.c.status == QUEUED))
+    places = connection.execute(_PLACES, {"asker": draft.owner}).mappings().one()
+    _check_room(connection, draft.owner, room, places)
+    own, front = places["own_last"], places["front"]
     # Fair queueing: an owner's jobs take successive turns, a newcomer starts at the turn now being served.
     turn = max(front or 0, own + 1 if own is not None else 0)
     values = {
@@ -106,8 +116,7 @@ def create(connection: Connection, draft: Draft, room: Room) -> tuple[Row, bool]
         "idempotency": draft.idempotency,
         "created_at": time.time(),
     }
-    row = connection.execute(insert(jobs).values(values).returning(jobs)).mappings().one()
-    return row, True
+    return connection.execute(_INSERT, values).mappings().one(), True
 
 
 def repeated(connection: Connection, draft: Draft) -> Row | None:
@@ -124,11 +133,16 @@ def repeated(connection: Connection, draft: Draft) -> Row | None:
     return connection.execute(recent.order_by(jobs.c.seq.desc()).limit(1)).mappings().first()
 
 
-def _check_room(connection: Connection, owner: str, room: Room) -> None:
+def _check_room(connection: Connection, owner: str, room: Room, places: Row) -> None:
+    """Jobs are counted only when the ends of the queue leave it open whether there is room: counting takes longer the
+    more of them there are."""
     waiting = select(func.count()).select_from(jobs).where(jobs.c.status == QUEUED)
-    if (connection.scalar(waiting) or 0) >= room.queue:
+    most = 0 if places["oldest"] is None else places["newest"] - places["oldest"] + 1
+    if most >= room.queue and (connection.scalar(waiting) or 0) >= room.queue:
         raise FullError(f"the queue is full ({room.queue} jobs); try again later", 30)
-    if (connection.scalar(waiting.where(jobs.c.owner == owner)) or 0) >= room.per_owner:
+    most = 0 if places["own_last"] is None else places["own_last"] - places["own_first"] + 1
+    mine = waiting.where(jobs.c.owner == owner)
+    if most >= room.per_owner and (connection.scalar(mine) or 0) >= room.per_owner:
         raise FullError(f"{room.per_owner} of your jobs wait already; wait for them or delete some", 30)
     if room.per_day:
         today = (

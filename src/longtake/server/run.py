@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import sys
 
 import uvicorn
 
@@ -17,11 +18,14 @@ from longtake.server.protocol import patient_for
 
 log = logging.getLogger("longtake.server")
 _FAREWELL = 10
+_SWITCH = 0.0005
+"""Seconds a thread may keep the interpreter while another waits for it."""
 
 
 def serve(config: Config) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises LongtakeError for what would keep the server from starting."""
     set_up(config.log_format)
+    sys.setswitchinterval(_SWITCH)
     with claim_folder(config.data):
         pass  # before anything in it is touched
     app = build_app(config)

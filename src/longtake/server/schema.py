@@ -55,6 +55,7 @@ jobs = Table(
     Column("expires_at", Float),
     UniqueConstraint("owner", "idempotency"),
     Index("jobs_turn", "status", "turn", "seq"),
+    Index("jobs_waiting", "status", "seq"),
     Index("jobs_owner", "owner", "seq"),
     Index("jobs_owner_turn", "owner", "status", "turn"),
     Index("jobs_digest", "owner", "digest", "seq"),

@@ -44,7 +44,6 @@ async def create(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Respons
     if (board := form.get("storyboard")) is not None:
         take_storyboard(order, board, form)
     await take_characters(desk, caller, order, form.get("characters"))
-    office.check(order)
     await office.take_reference(desk, order, form.get("input_reference"))
     return shown(await office.enqueue(desk, caller, order, http, digest))
 
