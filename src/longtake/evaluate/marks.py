@@ -28,6 +28,7 @@ from longtake.provenance import payload
 from longtake.provenance.detect import Reading, detect
 from longtake.provenance.evidence import windows, working_size
 from longtake.provenance.keys import KeyRing, MasterKey
+from longtake.provenance.pattern import BAND, SIDE
 from longtake.provenance.watermark import Marker
 from longtake.video import Frame, read_frames
 
@@ -171,10 +172,10 @@ def _row(reading: Reading) -> dict[str, float]:
 
 
 def _subtracted(marked: Frames, strength: float) -> dict[str, float]:
-    """Without the key: the mean of all frames' fine structure, taken for the mark and subtracted."""
-    stack = torch.from_numpy(np.stack(marked)).float().mean(-1)[:, None]  # t 1 h w
-    fine = stack - F.avg_pool2d(stack, 7, 1, 3, count_include_pad=False)
-    estimate = fine.mean(0)[0].numpy()
+    """Without the key: what is finer than the longest wave of the mark in the mean of all frames, subtracted."""
+    mean = torch.from_numpy(np.mean(marked, 0)).float().mean(-1)[None, None]  # 1 1 h w
+    wave = round(min(mean.shape[-2:]) / (SIDE * BAND[0])) // 2 * 2 + 1
+    estimate = (mean - F.avg_pool2d(mean, wave, 1, wave // 2, count_include_pad=False))[0, 0].numpy()
     cleaned = [np.clip(np.rint(f - strength * estimate[..., None]), 0, 255).astype(np.uint8) for f in marked]
     return _row(read(codec(cleaned, "libx264", 18))) | {"psnr": psnr(marked, cleaned)}
 

@@ -25,11 +25,11 @@ from longtake.provenance.pattern import MOVING, SIDE, TORUS, band, layer
 SYNC_HIT = 8.9
 """Standard deviations from which the sync pattern counts as found without a readable payload: by a fit of extreme
 values to 40,000 readings of real footage with wrong keys, 8.8 come up once in a million searches (docs/marks.md)."""
-_PROMISING = 5.5
-_TRIED = 3
+_PROMISING = 5.0
+_TRIED = 6
 """Of the best places of a search, refined and read."""
 _SMALLEST = 48
-_SEARCH = 216
+_SEARCH = 160
 """Side of the correlation plane in a search: just holds the band."""
 
 
@@ -191,12 +191,12 @@ def _search(windows: list[Tensor], ring: KeyRing) -> Iterator[Reading]:
 def hypotheses() -> Iterator[tuple[Geometry, range]]:
     """Cut-outs and pictures in pictures (one scale), then stretched ones, then rotated ones."""
     everything, upright = range(8), range(0, 8, 4)
-    for scale in np.exp(np.arange(math.log(0.4), math.log(2.4), 0.013)):
+    for scale in np.exp(np.arange(math.log(0.4), math.log(2.4), 0.018)):
         yield Geometry(float(scale), float(scale)), everything
-    for stretch in np.exp(np.arange(math.log(0.42), math.log(2.4), 0.013)):
+    for stretch in np.exp(np.arange(math.log(0.42), math.log(2.4), 0.018)):
         yield Geometry(float(stretch), 1.0), upright
         yield Geometry(1.0, float(stretch)), upright
-    for angle in np.arange(-45, 45, 0.75):
+    for angle in np.arange(-45, 45.1, 1.0):
         yield Geometry(angle=float(angle)), upright
 
 

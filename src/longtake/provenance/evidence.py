@@ -20,7 +20,7 @@ WORKING_SIDE = 320
 LONGEST_SIDE = 1280
 WINDOW = 12
 """Frames summed into one window: shorter than a moving layer is shown."""
-_COARSE, _LOCAL = 6, 12
+_COARSE, _LOCAL = 9, 12
 """Widths of the blocks, in pixels at WORKING_SIDE, that tell coarse from fine and measure local contrast."""
 
 Grey = np.ndarray[Any, np.dtype[np.uint8]]

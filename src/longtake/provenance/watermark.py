@@ -1,8 +1,9 @@
 """The invisible mark: a keyed pattern added to the brightness of every frame, stronger where the picture hides it.
 
 Streaming, one frame at a time. The strength follows from what structural similarity forgives: with local variance v,
-SSIM falls by about d^2 / (2 v + c2) for an added d^2 (Wang et al. 2004, contrast-structure term). Each frame is given
-as much as costs it COST, and never less than 42 dB unless it is noise itself.
+SSIM falls by about d^2 / (2 v + c2) for an added d^2 (Wang et al. 2004, contrast-structure term); of waves longer than
+its window it sees little. Each frame is given as much as costs it COST and does not show where the picture is even,
+and never less than 42 dB unless it is noise itself.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ from torch.nn import functional as F
 
 from longtake.provenance import payload
 from longtake.provenance.keys import MasterKey
-from longtake.provenance.pattern import MOVING, SIDE, TORUS, layer
+from longtake.provenance.pattern import MOVING, SIDE, TORUS, band, layer
 from longtake.video import Frame
 
 SMALLEST = 256
 """Pixels of the shorter side below which the mark would not hold, so none is made."""
-COST = 0.0105
+COST = 0.0078
 """Of structural similarity, on average over a frame."""
+SSIM_WINDOW = 1.5
+"""Standard deviation of its Gaussian window, in pixels."""
 LEANING = 0.5
 """0.5 spends the cost evenly; more leans on busy places, where a codec leaves more of the mark."""
 PSNR = 42.1
 """dB that a mark costs at most."""
+EVEN = 1.1
+"""Standard deviation of the mark where a picture of 360 lines is even: more would be seen as mottling in a clear sky.
+Larger pictures have more room, and get a weaker mark of the same certainty."""
 BUSY = 1000.0
 """Local variance, on average over a frame, from which a picture is noise rather than a picture (real clips have 40 to
 670, noise 2,000 to 5,000): what is there drowns a mark of 42 dB, and hides a louder one."""
@@ -54,7 +60,9 @@ class Marker:
             raise ValueError(
                 f"{width}x{height} is too small to mark: the shorter side needs {SMALLEST} pixels"
             )
-        self._size, self._cost = (height, width), cost
+        short = min(width, height)
+        self._size = height, width
+        self._cost = min(cost / _seen(short), EVEN**2 * 360 / short / _C2)
         self._bits, self._key = payload.encode(ident, key), key
         self._layer = lru_cache(maxsize=3)(self._make_layer)
         self._mixed: tuple[tuple[int, int, float], Tensor] | None = None
@@ -79,6 +87,13 @@ class Marker:
 
     def _make_layer(self, number: int) -> Tensor:
         return _draw(layer(self._key, number).pattern(self._bits), self._size)
+
+
+def _seen(short: int) -> float:
+    """The share of the mark's energy that varies inside SSIM's window, in a picture of this shorter side."""
+    rows, columns = np.divmod(band(), TORUS // 2 + 1)
+    cycles = np.hypot(np.fft.fftfreq(TORUS)[rows], np.fft.rfftfreq(TORUS)[columns]) * SIDE / short
+    return float(1 - np.exp(-((2 * math.pi * SSIM_WINDOW * cycles) ** 2)).mean())
 
 
 def _draw(pattern: Plane, size: tuple[int, int]) -> Tensor:
