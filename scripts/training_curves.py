@@ -1,4 +1,4 @@
-"""Draw the curves of a training run from its logs: python scripts/training_curves.py OUT.svg VAE_LOG DIT_LOG."""
+"""Draw the curves of a training run from its logs: python scripts/training_curves.py OUT.svg DIT_LOG [VAE_LOG]."""
 
 from __future__ import annotations
 
@@ -28,23 +28,26 @@ def curve(log: list[dict[str, float]], name: str) -> tuple[list[float], list[flo
     return minutes, values
 
 
-def main(out: Path, vae: Path, dit: Path) -> None:
-    figure, panels = pyplot.subplots(1, 3, figsize=(13, 3.4))
-    for panel, log, names, title in (
-        (panels[0], rows(vae), ("psnr", "subject_psnr"), "autoencoder: PSNR on held-out pieces, dB"),
-        (panels[1], rows(dit), ("image_loss", "clip_loss"), "transformer: training loss"),
-        (panels[2], rows(dit), MEASURED[2:], "transformer: held-out error of x0 by noise level"),
-    ):
+def main(out: Path, dit: Path, vae: Path | None = None) -> None:
+    plans = [
+        (dit, ("image_loss", "clip_loss", "twin_loss"), "transformer: training loss"),
+        (dit, MEASURED[2:], "transformer: held-out error of x0 by noise level"),
+    ]
+    if vae is not None:
+        plans.insert(0, (vae, ("psnr", "subject_psnr"), "autoencoder: PSNR on held-out pieces, dB"))
+    figure, panels = pyplot.subplots(1, len(plans), figsize=(4.4 * len(plans), 3.4))
+    for panel, (file, names, title) in zip(panels, plans, strict=True):
+        log = rows(file)
         for name in names:
             minutes, values = curve(log, name)
             panel.plot(minutes, values, marker="o" if name in MEASURED else None, markersize=3, label=name)
         panel.set_title(title, fontsize=9)
         panel.set_xlabel("minutes on one core")
         panel.legend(frameon=False, fontsize=8)
-    for panel in panels[1:]:
-        panel.set_yscale("log")
+        if file == dit:
+            panel.set_yscale("log")
     figure.savefig(out, bbox_inches="tight")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:]))
