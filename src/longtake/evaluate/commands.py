@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -76,6 +76,9 @@ def marks_command(
     only: Annotated[
         list[str] | None, typer.Option(help="A row of the table, may be repeated; all by default.")
     ] = None,
+    mark: Annotated[
+        Literal["longtake", "rivagan"], typer.Option(help="Whose mark; RivaGAN needs packages of its own.")
+    ] = "longtake",
 ) -> None:
     """Attack the pixel mark in every known way and see what is still read."""
     from rich.console import Console
@@ -83,12 +86,12 @@ def marks_command(
 
     from longtake.evaluate.marks import Plan, evaluate
 
-    plan = Plan(out, clips, seconds, short, tuple(only or ()))
+    plan = Plan(out, clips, seconds, short, tuple(only or ()), mark)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("attacking", total=1.0)
         for name, share in evaluate(plan):
             bar.update(task, description=name, completed=share)
-    typer.echo((out / "marks.md").read_text(encoding="utf-8"))
+    typer.echo((out / f"{plan.name}.md").read_text(encoding="utf-8"))
 
 
 @app.command("wrong-keys")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
@@ -23,7 +23,8 @@ import torch
 from torch.nn import functional as F
 
 from longtake.errors import MissingExtraError, RequestError
-from longtake.evaluate.attacks import ATTACKS, FPS, Frames, codec
+from longtake.evaluate import rivagan
+from longtake.evaluate.attacks import ATTACKS, FPS, Attack, Frames, codec
 from longtake.provenance import payload
 from longtake.provenance.detect import Reading, detect
 from longtake.provenance.evidence import windows, working_size
@@ -49,6 +50,12 @@ class Plan:
     short: int = 360
     only: tuple[str, ...] = ()
     """Rows to run; all when empty."""
+    mark: Literal["longtake", "rivagan"] = "longtake"
+    """Whose mark is attacked; the report has its name."""
+
+    @property
+    def name(self) -> str:
+        return "marks" if self.mark == "longtake" else self.mark
 
 
 def evaluate(plan: Plan) -> Iterator[tuple[str, float]]:
@@ -58,7 +65,7 @@ def evaluate(plan: Plan) -> Iterator[tuple[str, float]]:
         names = ", ".join(attack.name for attack in ATTACKS)
         raise RequestError(f"no attack {', '.join(map(repr, sorted(unknown)))}; there are: {names}")
     plan.out.mkdir(parents=True, exist_ok=True)
-    file = plan.out / "marks.json"
+    file = plan.out / f"{plan.name}.json"
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for number in range(plan.clips):
         name = _name(number)
@@ -66,11 +73,12 @@ def evaluate(plan: Plan) -> Iterator[tuple[str, float]]:
         kept = results.get(name, {"rows": {}})
         wanted = [a for a in ATTACKS if (not plan.only or a.name in plan.only) and a.name not in kept["rows"]]
         if wanted:
-            results[name] = _measure(_clip(number, plan), wanted, kept, adaptive=not plan.only)
+            adaptive = plan.mark == "longtake" and not plan.only
+            results[name] = _measure(_clip(number, plan), wanted, kept, SCHEMES[plan.mark], adaptive)
             _write(file, json.dumps(results, indent=1))
-    _write(plan.out / "marks.md", table(results))
+    _write(plan.out / f"{plan.name}.md", table(results))
     if find_spec("matplotlib"):
-        plot(results, plan.out / "marks.png")
+        plot(results, plan.out / f"{plan.name}.png")
 
 
 def _write(file: Path, text: str) -> None:
@@ -128,23 +136,37 @@ def _drawn(number: int, count: int, short: int) -> Frames:
     return [drawn[min(len(drawn) - 1, t // 2)] for t in range(count)]
 
 
-def _measure(frames: Frames, attacks: list[Any], kept: dict[str, Any], adaptive: bool) -> dict[str, Any]:
+class Scheme(NamedTuple):
+    """A mark: how it gets into the frames of a film, and what is read of it: `bits` and `hit`, perhaps `z`."""
+
+    mark: Callable[[Frames], Frames]
+    read: Callable[[Frames], dict[str, float]]
+
+
+def _marked(frames: Frames, ident: int = IDENT, key: MasterKey = KEY) -> Frames:
     height, width = frames[0].shape[:2]
-    marker = Marker(width, height, IDENT, KEY)
+    marker = Marker(width, height, ident, key)
+    return [marker.apply(frame, t / FPS) for t, frame in enumerate(frames)]
+
+
+def _measure(
+    frames: Frames, attacks: list[Attack], kept: dict[str, Any], scheme: Scheme, adaptive: bool
+) -> dict[str, Any]:
+    height, width = frames[0].shape[:2]
     start = time.process_time()
-    marked = [marker.apply(frame, t / FPS) for t, frame in enumerate(frames)]
+    marked = scheme.mark(frames)
     embed = (time.process_time() - start) / len(frames)
     kept |= {
         "size": f"{width}x{height}", "frames": len(frames), "psnr": psnr(frames, marked),
         "ssim": ssim(frames[::8], marked[::8]), "embed_s": embed,
-        "sync_of_unmarked": read(frames).z,
+        "sync_of_unmarked": scheme.read(frames).get("z", 0.0),
     }  # fmt: skip
     for attack in attacks:
         start = time.process_time()
-        kept["rows"][attack.name] = _row(read(attack.run(marked))) | {"seconds": time.process_time() - start}
+        kept["rows"][attack.name] = scheme.read(attack.run(marked)) | {"seconds": time.process_time() - start}
     if adaptive:
         kept["adaptive"] = {str(s): _subtracted(marked, s) for s in STRENGTHS} | {
-            "second mark": _row(read(_marked_again(marked))),
+            "second mark": _row(read(_marked(marked, 1, MasterKey(0, bytes(32), "")))),  # another user's
         }
     return kept
 
@@ -171,6 +193,12 @@ def _row(reading: Reading) -> dict[str, float]:
     }
 
 
+SCHEMES = {
+    "longtake": Scheme(_marked, lambda frames: _row(read(frames))),
+    "rivagan": Scheme(rivagan.mark, rivagan.read),
+}
+
+
 def _subtracted(marked: Frames, strength: float) -> dict[str, float]:
     """Without the key: what is finer than the longest wave of the mark in the mean of all frames, subtracted."""
     mean = torch.from_numpy(np.mean(marked, 0)).float().mean(-1)[None, None]  # 1 1 h w
@@ -178,13 +206,6 @@ def _subtracted(marked: Frames, strength: float) -> dict[str, float]:
     estimate = (mean - F.avg_pool2d(mean, wave, 1, wave // 2, count_include_pad=False))[0, 0].numpy()
     cleaned = [np.clip(np.rint(f - strength * estimate[..., None]), 0, 255).astype(np.uint8) for f in marked]
     return _row(read(codec(cleaned, "libx264", 18))) | {"psnr": psnr(marked, cleaned)}
-
-
-def _marked_again(marked: Frames) -> Frames:
-    """By another user with a key of their own."""
-    height, width = marked[0].shape[:2]
-    other = Marker(width, height, 1, MasterKey(0, bytes(32), ""))
-    return [other.apply(frame, t / FPS) for t, frame in enumerate(marked)]
 
 
 def psnr(a: Frames, b: Frames) -> float:
@@ -221,9 +242,10 @@ def table(results: dict[str, Any]) -> str:
     for what, digits in (("PSNR", 2), ("SSIM", 4)):
         values = [r[what.lower()] for r in everything]
         quality.append(f"{what} {np.mean(values):.{digits}f} (lowest {min(values):.{digits}f})")
+    highest = max(r["sync_of_unmarked"] for r in everything)
+    sync = f"; highest sync of an unmarked clip {highest:.1f} sigma" if highest else ""
     lines = [
-        f"{len(everything)} clips ({len(real)} real, {len(drawn)} drawn); {', '.join(quality)}; "
-        f"highest sync of an unmarked clip {max(r['sync_of_unmarked'] for r in everything):.1f} sigma.",
+        f"{len(everything)} clips ({len(real)} real, {len(drawn)} drawn); {', '.join(quality)}{sync}.",
         "",
         "| attack | bar | bits, real | read, real | bits, drawn | read, drawn | met |",
         "|---|---|---|---|---|---|---|",
@@ -244,6 +266,8 @@ def table(results: dict[str, Any]) -> str:
         good = good and (attack.hits is None or np.mean([r["hit"] for r in rows]) >= attack.hits)
         bar = "report" if attack.bar is None else f"{attack.bar:g}"
         lines.append(f"| {attack.name} | {bar} | {' | '.join(cells)} | {'yes' if good else 'no'} |")
+    if not any("adaptive" in r for r in everything):
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "| attack that knows the scheme | bits | read | PSNR against the marked film |",
