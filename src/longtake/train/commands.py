@@ -148,6 +148,35 @@ def vae_command(
     _finish(train_vae(plan, _budget(minutes, steps)))
 
 
+@app.command("decoder")
+def decoder_command(
+    data: Annotated[Path, typer.Option(help="Folder of rendered groups.")],
+    out: Out,
+    model: Annotated[str, typer.Option(help="pocket, or the path of a weights file.")] = "pocket",
+    minutes: Minutes = None,
+    steps: Steps = None,
+    size: Sizes = None,
+    batch: Annotated[int, typer.Option(help="Pieces a step.")] = 16,
+    crop: Annotated[
+        int, typer.Option(help="Side of the training crops in pixels; 0 for whole frames.")
+    ] = 128,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+    compile: Compile = True,
+) -> None:
+    """Go on training the decoder of a finished model; its latents, and all that was trained on them, stay."""
+    from longtake.model.checkpoint import PACKAGED
+    from longtake.train.decoder import DecoderPlan, train_decoder
+
+    _threads(threads)
+    plan = DecoderPlan(
+        data=data, out=out, model=PACKAGED if model == "pocket" else Path(model), sizes=parse_sizes(size), batch=batch,
+        crop=crop, device=device, seed=seed, compile=compile,
+    )  # fmt: skip
+    _finish(train_decoder(plan, _budget(minutes, steps)))
+
+
 @app.command("dit")
 def dit_command(
     data: Annotated[Path | None, typer.Option(help="Folder of encoded clips.")] = None,

@@ -98,9 +98,10 @@ def muon_for_convolutions(vae: VAE, config: OptimConfig) -> dict[str, torch.opti
     """Muon over the inner kernels of an autoencoder, AdamW over those that touch pixels or latents, and biases."""
     ends = [vae.encoder[1], vae.encoder[-1], vae.decoder[0], vae.decoder[-2]]
     outer = {id(parameter) for module in ends for parameter in module.parameters()}
-    kernels = [p for p in vae.parameters() if p.ndim == 4 and min(p.shape[:2]) > 1 and id(p) not in outer]
+    moving = [p for p in vae.parameters() if p.requires_grad]
+    kernels = [p for p in moving if p.ndim == 4 and min(p.shape[:2]) > 1 and id(p) not in outer]
     taken = {id(kernel) for kernel in kernels}
-    others = [p for p in vae.parameters() if id(p) not in taken]
+    others = [p for p in moving if id(p) not in taken]
     return {"muon": KernelMuon(kernels, config), "adamw": adamw(others, config.adam_rate, config)}
 
 
