@@ -6,7 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+import longtake
+from longtake.adapt.lora_file import write_lora
+from longtake.video import Writer
 
 COMMANDS = ("generate", "extend", "blend", "edit", "loop", "verify", "models", "world", "train")
 
@@ -58,3 +64,29 @@ def test_world_sample(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(sheet) as image:
         assert image.width == 2 * (4 * 64 + 8)
+
+
+@pytest.mark.parametrize("task", ["extend", "blend", "edit", "loop"])
+def test_every_task_takes_adapters_cache_and_precision(task: str, weights: Path, tmp_path: Path) -> None:
+    clip, lora, made = tmp_path / "clip.mp4", tmp_path / "style.safetensors", tmp_path / "made.mp4"
+    writer = Writer(clip, 320, 192, 12, {})
+    for i in range(8):
+        writer.write(np.full((192, 320, 3), 40 + 10 * i, np.uint8))
+    writer.finish()
+    width = 128
+    write_lora(lora, {"blocks.0.attn1.to_q": (torch.randn(2, width), torch.randn(width, 2))}, alpha=2.0)
+    given = {
+        "extend": [clip, "a dog", "--seconds", "1"],
+        "blend": [clip, clip, "--prompt", "a dog"],
+        "edit": [clip, "a dog"],
+        "loop": [clip],
+    }[task]
+    how = ["--lora", lora, "--cache", "0.05", "--precision", "bf16", "--negative", "a cat"]
+    where = ["--model", weights, "--steps", "2", "--size", "320x256", "--fps", "12", "-o", made]
+    done = run(task, *map(str, [*given, *how, *where]))
+    assert done.returncode == 0, done.stderr
+    record = longtake.verify(made).record
+    assert record is not None and record["request"]["lora"] == ["style.safetensors"]
+    assert record["request"]["cache"] == 0.05 and record["request"]["negative"] == "a cat"
+    refused = run(task, *map(str, given), "--lora", "none.safetensors", *map(str, where))
+    assert refused.returncode == 2 and "none.safetensors" in refused.stderr

@@ -73,7 +73,20 @@ Guidance = Annotated[
     float | None,
     typer.Option(help="How strictly the words are followed, 1 to 20; the model's own by default."),
 ]
-Negative = Annotated[str, typer.Option(help="What the film should not show.")]
+Negative = Annotated[str | None, typer.Option(help="What the film should not show.")]
+Lora = Annotated[
+    list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
+]
+Cache = Annotated[
+    float | None,
+    typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
+]
+Precision = Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")]
+Attention = Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
+]
 
 
 @app.command()
@@ -105,20 +118,13 @@ def generate(
     ] = None,
     steps: Steps = None,
     guidance: Guidance = None,
-    negative: Annotated[str | None, typer.Option(help="What the film should not show.")] = None,
-    lora: Annotated[
-        list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
-    ] = None,
-    cache: Annotated[
-        float | None,
-        typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")] = "auto",
-    attention: Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")] = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")] = False,
-    memory_limit: Annotated[
-        str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
-    ] = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
     guide: Annotated[
         str,
         typer.Option(help="animatic: make each shot from the storyboard acted out, not from noise alone."),
@@ -129,8 +135,6 @@ def generate(
     subtitles: Annotated[str, typer.Option(help="none, srt or vtt beside the film, or burn.")] = "none",
 ) -> None:
     """Make a film, or a picture, from words or a storyboard."""
-    from longtake.adapt.fit import Options
-    from longtake.adapt.plan import parse_memory
     from longtake.request import build_request
 
     given = dict(
@@ -144,8 +148,7 @@ def generate(
         one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, guide=guide,
         strength=strength, **options,
     )  # fmt: skip
-    memory = None if memory_limit is None else parse_memory(memory_limit)
-    _make(request, output, work, Options(precision, attention, compile, memory))
+    _make(request, output, _options(precision, attention, compile, memory_limit), work)
 
 
 def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -183,11 +186,19 @@ def extend(
     model: Model = "pocket",
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
 ) -> None:
     """Make a clip go on, or begin earlier."""
     _run(
         output, task="extend", video=clip, prompt=prompt, seconds=seconds, backward=backward, size=size, fps=fps,
-        seed=seed, model=model, steps=steps, guidance=guidance,
+        seed=seed, model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
+        options=_options(precision, attention, compile, memory_limit),
     )  # fmt: skip
 
 
@@ -203,11 +214,19 @@ def blend(
     model: Model = "pocket",
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
 ) -> None:
     """Connect two clips with a made transition."""
     _run(
         output, task="blend", video=first, video_b=second, prompt=prompt, size=size, fps=fps, seed=seed,
-        model=model, steps=steps, guidance=guidance,
+        model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
+        options=_options(precision, attention, compile, memory_limit),
     )  # fmt: skip
 
 
@@ -223,11 +242,19 @@ def edit(
     model: Model = "pocket",
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
 ) -> None:
     """Make a clip again, as the prompt says."""
     _run(
         output, task="edit", video=clip, prompt=prompt, strength=strength, size=size, fps=fps, seed=seed,
-        model=model, steps=steps, guidance=guidance,
+        model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
+        options=_options(precision, attention, compile, memory_limit),
     )  # fmt: skip
 
 
@@ -242,11 +269,19 @@ def loop(
     model: Model = "pocket",
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
 ) -> None:
     """Lead the end of a clip back to its beginning."""
     _run(
         output, task="loop", video=clip, prompt=prompt, size=size, fps=fps, seed=seed, model=model, steps=steps,
-        guidance=guidance,
+        guidance=guidance, negative=negative, lora=lora, cache=cache,
+        options=_options(precision, attention, compile, memory_limit),
     )  # fmt: skip
 
 
@@ -429,13 +464,22 @@ def models(
         print(f"  {slot}: {', '.join(key.replace('_', ' ') for key in vocabulary.get(slot, ()))}")
 
 
-def _run(output: Path, **values: Any) -> None:
+def _options(precision: str, attention: str, compile: bool, memory_limit: str | None) -> Options:
+    """How the model shall run."""
+    from longtake.adapt.fit import Options
+    from longtake.adapt.plan import parse_memory
+
+    memory = None if memory_limit is None else parse_memory(memory_limit)
+    return Options(precision, attention, compile, memory)
+
+
+def _run(output: Path, options: Options, **values: Any) -> None:
     from longtake.request import build_request
 
-    _make(build_request(**values), output)
+    _make(build_request(**values), output, options)
 
 
-def _make(request: Request, output: Path, work: Path | None = None, options: Options | None = None) -> None:
+def _make(request: Request, output: Path, options: Options, work: Path | None = None) -> None:
     from longtake.pipeline import generate as run
 
     _show(run(request, output, work=work, options=options))
