@@ -61,6 +61,27 @@ class CausalConv(nn.Conv3d):
         memory.append(whole[:, :, -back:].clone())
         return self(whole)  # type: ignore[no-any-return]
 
+    def forward(self, x: Tensor) -> Tensor:
+        """b c t h w -> b c t' h w, without what came before.
+
+        In float32 a CPU has no fast convolution over three axes: a sum over the kernel's frames of convolutions over
+        two is four to nine times as fast for few channels and a tenth faster for many.
+        """
+        steps, stride = self.kernel_size[0], self.stride[0]
+        slow = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if not slow or steps == 1 or stride != 1:
+            return super().forward(x)
+        frames = x.shape[2] - steps + 1
+        padding = self.padding[1:]
+        total: Tensor | None = None
+        for step in range(steps):
+            part = rearrange(x[:, :, step : step + frames], "b c t h w -> (b t) c h w")
+            bias = self.bias if total is None else None
+            made = F.conv2d(part, self.weight[:, :, step], bias, padding=padding)
+            total = made if total is None else total + made
+        assert total is not None
+        return rearrange(total, "(b t) c h w -> b c t h w", b=len(x))
+
 
 class ChannelNorm(nn.Module):
     """Channels of each place scaled to unit root mean square, in float32 and rounded once, after the activation."""
