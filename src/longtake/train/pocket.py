@@ -1,7 +1,8 @@
 """The whole training of a pocket model in one run, within one budget of wall-clock time.
 
 render pieces -> train the autoencoder -> freeze it -> render films -> encode them -> train the text encoder ->
-train the transformer (images first, then clips, at last on history it made itself) -> train the grader -> one file.
+train the transformer (images first, then clips, at last on history it made itself) -> train the decoder on ->
+train the grader -> one file.
 Every part resumes by itself, and `progress.json` remembers what each has spent, so the same call goes on where it
 stopped. The same plan runs on two CPU cores for hours and on one GPU for minutes: only preset, device and
 minutes differ.
@@ -22,6 +23,7 @@ import torch
 from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
 from longtake.train.data import Mixture
+from longtake.train.decoder import DecoderPlan, train_decoder
 from longtake.train.dit import DitPlan, train_dit
 from longtake.train.grader import GraderPlan, train_grader
 from longtake.train.loop import Budget, Outcome
@@ -31,7 +33,7 @@ from longtake.train.vae import VaePlan, preset, train_vae
 from longtake.world.sampler import PRESETS
 
 SHARES: Mapping[str, float] = {
-    "pieces": 0.04, "vae": 0.27, "films": 0.12, "text": 0.02, "dit": 0.47, "grader": 0.04,
+    "pieces": 0.04, "vae": 0.20, "films": 0.12, "text": 0.02, "dit": 0.45, "decoder": 0.09, "grader": 0.04,
 }  # fmt: skip
 """Of the budget. What is left over (0.04) is for encoding, which takes as long as it takes."""
 MODEL = "pocket.safetensors"
@@ -98,6 +100,11 @@ def train_pocket(plan: PocketPlan) -> Path:
         compile=plan.compile, **common,
     )  # fmt: skip
     run.learn("dit", lambda budget: train_dit(dit_plan, budget))
+    decoder_plan = DecoderPlan(
+        data=plan.out / "pieces", out=plan.out / "decoder", model=plan.out / "dit" / "model.safetensors", sizes=sizes,
+        batch=vae_plan.batch, crop=vae_plan.crop, compile=plan.compile, **common,
+    )  # fmt: skip
+    run.learn("decoder", lambda budget: train_decoder(decoder_plan, budget))
     grader_plan = GraderPlan(
         data=plan.out / "films", out=plan.out / "grader", sizes=sizes, vocabulary=plan.vocabulary, atlas=plan.atlas,
         batch=max(2, plan.batch // 4), **common,
@@ -108,7 +115,7 @@ def train_pocket(plan: PocketPlan) -> Path:
 
 def _finish(plan: PocketPlan, sizes: tuple[tuple[int, int], ...]) -> Path:
     """The averaged networks in bf16, with the vocabulary that the director reads."""
-    model = weights.load(plan.out / "dit" / "model.safetensors")
+    model = weights.load(plan.out / "decoder" / "model.safetensors")
     words = PRESETS[plan.vocabulary]
     slots = ("subjects", "places", "times", "weathers", "shots", "cameras", "actions")
     extra = {
