@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from longtake import pipeline
+from longtake.adapt.fit import Options, fit
 from longtake.errors import WeightsError
 from longtake.model import checkpoint
 from longtake.model.checkpoint import Models
@@ -152,7 +153,9 @@ def as_wan(dit: DiT) -> DiT:
     plain.load_state_dict(
         {key: value for key, value in dit.state_dict().items() if key in plain.state_dict()}
     )
-    return plain.to(next(dit.parameters()).dtype)
+    for name, parameter in plain.named_parameters():
+        parameter.data = parameter.data.to(dit.get_parameter(name).dtype)
+    return plain
 
 
 def in_diffusers(dit: DiT, dtype: torch.dtype) -> nn.Module:
@@ -306,7 +309,7 @@ def rows(weights: Path | None, stage_seconds: float) -> Iterator[Row]:
         f"{kind}, the best of three sizes; the networks use it too",
     )
     try:
-        models = checkpoint.load(weights)
+        models = fit(checkpoint.load(weights), Options())  # as the command line runs it
     except WeightsError:
         config = PRESETS["pocket"]
         dit, vae = untrained(config)

@@ -13,6 +13,7 @@ from longtake.adapt.plan import activations, plan, this_machine
 from longtake.adapt.quantise import QuantisedLinear
 from longtake.errors import DeviceMemoryError, RequestError
 from longtake.model import checkpoint
+from longtake.model.device import autocast, autocast_dtype
 from longtake.pipeline import generate
 from longtake.provenance.verify import verify
 from longtake.request import Film, build_request
@@ -43,6 +44,20 @@ def test_a_limit_brings_offload_and_the_same_answer() -> None:
 def test_too_small_a_limit_says_what_is_needed() -> None:
     with pytest.raises(DeviceMemoryError, match=r"pocket needs at least 0\.\d+ GB"):
         fit(checkpoint.load(), Options(memory=1e6))
+
+
+def test_casting_once_changes_nothing() -> None:
+    plain, ready = checkpoint.load(), fit(checkpoint.load(), Options())
+    dtype = autocast_dtype(torch.device("cpu"))
+    assert ready.dit.blocks[0].ffn.net[2].weight.dtype == dtype or dtype is None
+    pixels = torch.rand(1, 3, 4, 96, 160) * 2 - 1
+    with autocast(torch.device("cpu")), torch.no_grad():
+        assert torch.equal(answer(ready), answer(plain))
+        latents = plain.vae.encode(pixels)
+        assert torch.equal(ready.vae.encode(pixels), latents)
+        assert torch.equal(ready.vae.decode(latents), plain.vae.decode(latents))
+        tokens = plain.tokenizer(["a cat in the snow"])
+        assert torch.equal(ready.text(tokens), plain.text(tokens))
 
 
 def test_fewer_bits_are_written_into_the_name() -> None:

@@ -57,15 +57,14 @@ def generate(
     """
     _check_output(request, output)
     from longtake import clips  # torch is loaded from here on
-    from longtake.adapt.fit import Options as Defaults
-    from longtake.adapt.fit import fit, memory_explained
+    from longtake.adapt.fit import memory_explained
     from longtake.adapt.lora import adapted
     from longtake.film import produce as film
     from longtake.film.shelf import open_shelf
 
     if models is None:
         yield Progress(stage="load")
-        models = fit(load_models(request.model), options or Defaults())
+        models = ready(request.model, options)
     request = settled(request, models)
     vocabulary = models.extra.get("vocabulary", {})
     script: Script | Understanding
@@ -171,6 +170,14 @@ def load_models(name: str) -> Models:
         f"unknown model {name!r}; valid: {', '.join(names)}, or the path of a weights file or folder"
         f"{nearest(name, names)}"
     )
+
+
+def ready(name: str, options: Options | None = None) -> Models:
+    """The model of this name or path, fitted to this machine as `options` say; see `adapt.fit.fit` for its errors."""
+    from longtake.adapt.fit import Options as Defaults
+    from longtake.adapt.fit import fit
+
+    return fit(load_models(name), options or Defaults())
 
 
 def settled(request: Request, models: Models) -> Request:

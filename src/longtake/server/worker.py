@@ -257,7 +257,7 @@ class RealMaker:
 
         if self._name != request.model or self._models is None:
             yield Progress(stage="load")
-            self._models = pipeline.load_models(request.model)  # type: ignore[assignment]
+            self._models = pipeline.ready(request.model)  # type: ignore[assignment]
             self._name = request.model
         yield from pipeline.generate(request, output, self._models, work)  # finished shots stay in `work`
 
