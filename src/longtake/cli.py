@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +16,7 @@ from longtake.errors import LongtakeError
 from longtake.server.commands import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from longtake.adapt.fit import Options
     from longtake.request import Event, Request
@@ -173,116 +175,105 @@ def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> di
     return made_with(path) | options | {"storyboard": board}
 
 
+class How(NamedTuple):
+    """What the options say that every task on clips takes: fields of the request, and how the model shall run."""
+
+    request: dict[str, Any]
+    options: Options
+
+
+def clip_options(
+    size: Size = "1280x720",
+    fps: Fps = 24,
+    seed: Seed = None,
+    model: Model = "pocket",
+    steps: Steps = None,
+    guidance: Guidance = None,
+    negative: Negative = None,
+    lora: Lora = None,
+    cache: Cache = None,
+    precision: Precision = "auto",
+    attention: Attention = "auto",
+    compile: Compile = False,
+    memory_limit: MemoryLimit = None,
+) -> How:
+    """The options of every task on clips."""
+    asked = dict(
+        size=size, fps=fps, seed=seed, model=model, steps=steps, guidance=guidance, negative=negative, lora=lora,
+        cache=cache,
+    )  # fmt: skip
+    return How(asked, _options(precision, attention, compile, memory_limit))
+
+
+def takes(shared: Callable[..., How]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The parameters of `shared` become options of the command, and what it makes of them the command's `how`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        added = inspect.signature(shared, eval_str=True).parameters
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            command(how=shared(**{name: given.pop(name) for name in added}), **given)
+
+        kept = [parameter for name, parameter in own.parameters.items() if name != "how"]
+        run.__signature__ = own.replace(parameters=[*kept, *added.values()])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added.values())}
+        return run
+
+    return decorate
+
+
 @app.command()
+@takes(clip_options)
 def extend(
     clip: Clip,
     prompt: Prompt,
+    how: How,
     output: Output = Path("extended.mp4"),
     seconds: Seconds = 4.0,
     backward: Annotated[bool, typer.Option("--backward", help="Make what came before instead.")] = False,
-    size: Size = "1280x720",
-    fps: Fps = 24,
-    seed: Seed = None,
-    model: Model = "pocket",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Make a clip go on, or begin earlier."""
-    _run(
-        output, task="extend", video=clip, prompt=prompt, seconds=seconds, backward=backward, size=size, fps=fps,
-        seed=seed, model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
-        options=_options(precision, attention, compile, memory_limit),
-    )  # fmt: skip
+    _run(output, how, task="extend", video=clip, prompt=prompt, seconds=seconds, backward=backward)
 
 
 @app.command()
+@takes(clip_options)
 def blend(
     first: Clip,
     second: Clip,
+    how: How,
     output: Output = Path("blended.mp4"),
     prompt: Annotated[str, typer.Option(help="What happens in between.")] = "",
-    size: Size = "1280x720",
-    fps: Fps = 24,
-    seed: Seed = None,
-    model: Model = "pocket",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Connect two clips with a made transition."""
-    _run(
-        output, task="blend", video=first, video_b=second, prompt=prompt, size=size, fps=fps, seed=seed,
-        model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
-        options=_options(precision, attention, compile, memory_limit),
-    )  # fmt: skip
+    _run(output, how, task="blend", video=first, video_b=second, prompt=prompt)
 
 
 @app.command()
+@takes(clip_options)
 def edit(
     clip: Clip,
     prompt: Prompt,
+    how: How,
     output: Output = Path("edited.mp4"),
     strength: Annotated[float, typer.Option(help="How far to leave the original, up to 1.")] = 0.6,
-    size: Size = "1280x720",
-    fps: Fps = 24,
-    seed: Seed = None,
-    model: Model = "pocket",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Make a clip again, as the prompt says."""
-    _run(
-        output, task="edit", video=clip, prompt=prompt, strength=strength, size=size, fps=fps, seed=seed,
-        model=model, steps=steps, guidance=guidance, negative=negative, lora=lora, cache=cache,
-        options=_options(precision, attention, compile, memory_limit),
-    )  # fmt: skip
+    _run(output, how, task="edit", video=clip, prompt=prompt, strength=strength)
 
 
 @app.command()
+@takes(clip_options)
 def loop(
     clip: Clip,
+    how: How,
     output: Output = Path("loop.mp4"),
     prompt: Annotated[str, typer.Option(help="What happens on the way back.")] = "",
-    size: Size = "1280x720",
-    fps: Fps = 24,
-    seed: Seed = None,
-    model: Model = "pocket",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
 ) -> None:
     """Lead the end of a clip back to its beginning."""
-    _run(
-        output, task="loop", video=clip, prompt=prompt, size=size, fps=fps, seed=seed, model=model, steps=steps,
-        guidance=guidance, negative=negative, lora=lora, cache=cache,
-        options=_options(precision, attention, compile, memory_limit),
-    )  # fmt: skip
+    _run(output, how, task="loop", video=clip, prompt=prompt)
 
 
 Board = Annotated[Path, typer.Argument(help="A storyboard, or a film made from one.", show_default=False)]
@@ -473,10 +464,10 @@ def _options(precision: str, attention: str, compile: bool, memory_limit: str | 
     return Options(precision, attention, compile, memory)
 
 
-def _run(output: Path, options: Options, **values: Any) -> None:
+def _run(output: Path, how: How, **values: Any) -> None:
     from longtake.request import build_request
 
-    _make(build_request(**values), output, options)
+    _make(build_request(**values, **how.request), output, how.options)
 
 
 def _make(request: Request, output: Path, options: Options, work: Path | None = None) -> None:
