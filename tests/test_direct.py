@@ -261,3 +261,25 @@ def test_what_the_script_leaves_open_is_settled_for_a_model_with_a_vocabulary(
 def test_a_subject_left_out_is_the_one_before() -> None:
     board = direct("An elephant walks in the desert, then jumps, then stands", seconds=15)
     assert all("elephant" in compile(board, shot).lower() for shot in board.shots)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "light"),
+    [
+        (
+            "a penguin walks in a green meadow at noon, medium shot",
+            "The scene is lit by bright midday light.",
+        ),
+        ("a cat sleeps in the living room at night, medium shot", "The scene is lit by warm lamplight."),
+        ("夜晚，雪地里，一只企鹅站着，中景", "柔和的月光洒满画面。"),
+        ("a penguin walks in a green meadow in the rain at noon", ""),  # then the weather is said
+        ("a cat jumps in a green meadow in the golden light of sunset, medium shot", ""),  # said already
+    ],
+)
+def test_the_light_says_the_time_again(prompt: str, light: str) -> None:
+    board = direct(prompt, seconds=4)
+    caption = compile(board, board.shots[0])
+    if light:
+        assert light in caption
+    else:
+        assert "lit by" not in caption and "光洒满" not in caption

@@ -25,7 +25,15 @@ def pocket() -> Models:
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("latent") / "film.mp4"
-    longtake.make("a penguin walks in the snow", path, seconds=4, size="448x256", fps=12, seed=5, sound=False)
+    longtake.make(
+        "a penguin stands in a snowy field at night",
+        path,
+        seconds=4,
+        size="448x256",
+        fps=12,
+        seed=5,
+        sound=False,
+    )
     return path
 
 

@@ -1,7 +1,8 @@
 """A shot -> the caption the model is given: self-contained, in the words and the order captions are trained with.
 
-[shot scale]. [action with identity words] [place] [time]. [weather]. [camera]. [style]. Chinese in its own order. What
-the action already says is not said twice; characters go by their identity words, verbatim.
+[shot scale]. [action with identity words] [place] [time]. [weather, or the light]. [camera]. [style]. Chinese in its
+own order. What the action already says is not said twice, but for the time: a model that hears "at noon" once may miss
+it, so the light says it again in the place of a clear sky. Characters go by their identity words, verbatim.
 """
 
 from __future__ import annotations
@@ -45,20 +46,21 @@ def compile(board: Storyboard, shot: Shot) -> str:
         move = "handheld"
     camera = _first("camera", move, language).replace("{S_def}", _definite(people, language))
     look = ", ".join(p for p in (board.style.look, *board.style.palette) if p)
+    said = f"{action} {where} {when}"
+    if weather_of(f"{said} {air}") in ("", "clear") and not _names_light(f"{said} {look}", language):
+        air = _light(said, place, language) or air
     if language == "zh":
-        return _chinese(scale, angle, action, where, when, air, camera, look)
-    return _english(scale, angle, action, where, when, air, camera, look)
+        return _chinese(scale, angle, action, where, when, [air, camera, look])
+    return _english(scale, angle, action, where, when, [air, camera, look])
 
 
-def _english(
-    scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str
-) -> str:
+def _english(scale: str, angle: str, action: str, where: str, when: str, more: list[str]) -> str:
     if re.search(r"[.!?;]", action):  # the setting belongs to all of several sentences
         setting = " ".join(part for part in (where, when) if part)
         clause = f"{setting}, {action[0].lower()}{action[1:]}" if setting else action
     else:
         clause = " ".join(part for part in (action, where, when) if part)
-    sentences = [scale + (f", {angle}" if angle else ""), clause, air, camera, look]
+    sentences = [scale + (f", {angle}" if angle else ""), clause, *more]
     return " ".join(
         f"{s[0].upper()}{s[1:]}{'' if s.endswith(('.', '!', '?')) else '.'}"
         for s in (x.strip() for x in sentences)
@@ -66,12 +68,10 @@ def _english(
     )
 
 
-def _chinese(
-    scale: str, angle: str, action: str, where: str, when: str, air: str, camera: str, look: str
-) -> str:
+def _chinese(scale: str, angle: str, action: str, where: str, when: str, more: list[str]) -> str:
     scene = "，".join(part for part in (when, where, action) if part)
     opening = f"{scale}，{angle}" if angle else scale
-    sentences = [f"{opening}：{scene}", air, camera, look]
+    sentences = [f"{opening}：{scene}", *more]
     return "".join(f"{s.strip().rstrip('。')}。" for s in sentences if s.strip())
 
 
@@ -96,6 +96,23 @@ def _setting(action: str, place: Location | None, language: str) -> tuple[str, s
         else _first("weather", key, language, "clause")
     )
     return where, when, air
+
+
+def _light(said: str, place: Location | None, language: str) -> str:
+    """The sentence on the light of the time that is said, "" for a time without words of its own."""
+    time = time_of(said)
+    if not time:
+        return ""
+    ground, _ = place_of(f"{said} {place.description if place else ''}", language)
+    inside = bool(ground) and bool(grammar()["places"][ground].get("indoor"))
+    table = grammar()["times"][time]
+    lights = (inside and table.get(f"{language}_light_indoor")) or table.get(f"{language}_light")
+    sentence: str = grammar()["light_clauses"][language][0]
+    return sentence.replace("{light}", lights[0]) if lights else ""
+
+
+def _names_light(text: str, language: str) -> bool:
+    return bool(re.search(r"light\b|\blit\b|\bglow" if language == "en" else "光", text, re.IGNORECASE))
 
 
 def _tells_time(text: str, time: str, language: str) -> bool:
