@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.options import (
+    Clip,
+    Fps,
+    How,
+    Output,
+    Prompt,
+    Seconds,
+    Seed,
+    Size,
+    clip_options,
+    model_options,
+    takes,
+)
 from longtake.server.commands import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from longtake.adapt.fit import Options
     from longtake.request import Event, Request
@@ -60,39 +71,11 @@ app = typer.Typer(
 )
 app.command()(serve)
 
-Prompt = Annotated[
-    str, typer.Argument(help="What the film shows, in English or Chinese.", show_default=False)
-]
-Clip = Annotated[Path, typer.Argument(help="A video file.", show_default=False)]
-Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; .mp4 a film, .png a picture.")]
-Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
-Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
-Fps = Annotated[int, typer.Option(help="Frames a second: 12, 24 or 30.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
-Model = Annotated[str, typer.Option(help="pocket, a Wan model by name, or a weights file or folder.")]
-Steps = Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; the model's own by default.")]
-Guidance = Annotated[
-    float | None,
-    typer.Option(help="How strictly the words are followed, 1 to 20; the model's own by default."),
-]
-Negative = Annotated[str | None, typer.Option(help="What the film should not show.")]
-Lora = Annotated[
-    list[str] | None, typer.Option(help="A LoRA of the transformer, FILE or FILE:SCALE; may be repeated.")
-]
-Cache = Annotated[
-    float | None,
-    typer.Option(help="Error at which a step may be guessed, such as 0.05; 0, the default: none is."),
-]
-Precision = Annotated[str, typer.Option(help="Weights in auto, fp32, bf16, fp8 or int8.")]
-Attention = Annotated[str, typer.Option(help="auto, sdpa, cudnn, flex, flash or sage.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Slower to start, then faster.")]
-MemoryLimit = Annotated[
-    str | None, typer.Option(help="Of the device's memory use only so much, such as 12GB.")
-]
-
 
 @app.command()
+@takes(model_options)
 def generate(
+    how: How,
     prompt: Prompt = "",
     output: Output = Path("film.mp4"),
     seconds: Annotated[
@@ -118,15 +101,6 @@ def generate(
     work: Annotated[
         Path | None, typer.Option(help="Folder that keeps finished shots; the user's cache by default.")
     ] = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
     guide: Annotated[
         str,
         typer.Option(help="animatic: make each shot from the storyboard acted out, not from noise alone."),
@@ -140,8 +114,7 @@ def generate(
     from longtake.request import build_request
 
     given = dict(
-        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image,
-        steps=steps, guidance=guidance, negative=negative, lora=lora or None, cache=cache,
+        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image, **how.request,
     )  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if storyboard or remake:
@@ -150,7 +123,7 @@ def generate(
         one_take=one_take, director=director, sound=sound, music=music, subtitles=subtitles, guide=guide,
         strength=strength, **options,
     )  # fmt: skip
-    _make(request, output, _options(precision, attention, compile, memory_limit), work)
+    _make(request, output, how.options, work)
 
 
 def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -173,55 +146,6 @@ def _board(path: Path | None, remake: str | None, options: dict[str, Any]) -> di
             print(f"{name} {said} instead of the storyboard's {getattr(board, name)}", file=sys.stderr)
             board = board.revised(**{name: said})
     return made_with(path) | options | {"storyboard": board}
-
-
-class How(NamedTuple):
-    """What the options say that every task on clips takes: fields of the request, and how the model shall run."""
-
-    request: dict[str, Any]
-    options: Options
-
-
-def clip_options(
-    size: Size = "1280x720",
-    fps: Fps = 24,
-    seed: Seed = None,
-    model: Model = "pocket",
-    steps: Steps = None,
-    guidance: Guidance = None,
-    negative: Negative = None,
-    lora: Lora = None,
-    cache: Cache = None,
-    precision: Precision = "auto",
-    attention: Attention = "auto",
-    compile: Compile = False,
-    memory_limit: MemoryLimit = None,
-) -> How:
-    """The options of every task on clips."""
-    asked = dict(
-        size=size, fps=fps, seed=seed, model=model, steps=steps, guidance=guidance, negative=negative, lora=lora,
-        cache=cache,
-    )  # fmt: skip
-    return How(asked, _options(precision, attention, compile, memory_limit))
-
-
-def takes(shared: Callable[..., How]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The parameters of `shared` become options of the command, and what it makes of them the command's `how`."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
-        added = inspect.signature(shared, eval_str=True).parameters
-
-        @wraps(command)
-        def run(**given: Any) -> None:
-            command(how=shared(**{name: given.pop(name) for name in added}), **given)
-
-        kept = [parameter for name, parameter in own.parameters.items() if name != "how"]
-        run.__signature__ = own.replace(parameters=[*kept, *added.values()])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added.values())}
-        return run
-
-    return decorate
 
 
 @app.command()
@@ -453,15 +377,6 @@ def models(
         print(f"  {word}: {', '.join(subject_names(vocabulary, language))}")
     for slot in ("places", "times", "weathers", "shots", "cameras", "actions"):
         print(f"  {slot}: {', '.join(key.replace('_', ' ') for key in vocabulary.get(slot, ()))}")
-
-
-def _options(precision: str, attention: str, compile: bool, memory_limit: str | None) -> Options:
-    """How the model shall run."""
-    from longtake.adapt.fit import Options
-    from longtake.adapt.plan import parse_memory
-
-    memory = None if memory_limit is None else parse_memory(memory_limit)
-    return Options(precision, attention, compile, memory)
 
 
 def _run(output: Path, how: How, **values: Any) -> None:
