@@ -31,40 +31,29 @@ from longtake.model.vae import VAE
 from longtake.train.data import PIECE, Pieces, shrink
 from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, adamw, muon_for_convolutions
-from longtake.train.run import Run, RunPlan
-from longtake.train.vae import crop, gradient_error, psnr, subject_weight, weighted_mean
+from longtake.train.run import Run
+from longtake.train.vae import PixelPlan, crop, pixel_loss, psnr
 
 OPTIM = OptimConfig(muon_rate=1.5e-3, adam_rate=5e-4, weight_decay=0.0, betas=(0.9, 0.95))
 ADVERSARY_OPTIM = OptimConfig(adam_rate=2e-4, weight_decay=0.0, betas=(0.5, 0.9))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderPlan(RunPlan):
-    """One run on the rendered groups in `data`; it makes `model.safetensors`, `model` with another decoder."""
+class DecoderPlan(PixelPlan):
+    """One run of a decoder alone; it makes `model.safetensors`, which is `model` with another decoder."""
 
-    data: Path
     model: Path
     """A finished model, or an autoencoder alone."""
-    sizes: tuple[tuple[int, int], ...] | None = None
-    """Sizes to train on, (width, height); all of the model by default."""
-    batch: int = 16
     crop: int = 128
-    """Side of the training crops in output pixels; 0 trains on whole frames."""
     optim: OptimConfig = OPTIM
     noise: float = 0.3
     """Every second sample's latents are off by noise of up to this standard deviation."""
-    gradient: float = 0.2
-    temporal: float = 0.2
-    subject: float = 3.0
-    """As in VaePlan."""
     matching: float = 2.0
     """Weight of the adversary's features."""
     adversary: float = 0.5
     """Norm of the adversary's gradient at the pixels, over that of all other terms."""
     quiet_share: float = 0.25
     """Share of the run before there is an adversary."""
-    compile: bool = True
-    held: int = 24
 
 
 class Adversary(nn.Module):
@@ -92,9 +81,9 @@ class Adversary(nn.Module):
 class Reconstruction(nn.Module):
     """Latents and the frames they stand for -> the decoded frames."""
 
-    def __init__(self, vae: VAE, plan: DecoderPlan) -> None:
+    def __init__(self, vae: VAE) -> None:
         super().__init__()
-        self.vae, self.plan = vae, plan
+        self.vae = vae
 
     def forward(self, frames: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
         """Noise b z f h w is added to the unit-scaled latents, `strength` (b) of it."""
@@ -121,7 +110,7 @@ def train_decoder(plan: DecoderPlan, budget: Budget) -> Outcome:
     optimizers = muon_for_convolutions(vae, plan.optim)
     optimizers["adversary"] = adamw(list(judge.parameters()), ADVERSARY_OPTIM.adam_rate, ADVERSARY_OPTIM)
     state = run.state({"vae": vae, "adversary": judge}, optimizers, average, pieces)
-    rebuild = Reconstruction(vae, plan)
+    rebuild = Reconstruction(vae)
     compiled = torch.compile(rebuild, dynamic=False) if plan.compile and can_compile(device) else rebuild
 
     def forward(share: float) -> StepResult:
@@ -136,12 +125,11 @@ def train_decoder(plan: DecoderPlan, budget: Budget) -> Outcome:
         strength = plan.noise * draw[0] * (draw[1] < 0.5)
         with autocast(device):
             made = compiled(frames, noise, strength).float()
-        weight = subject_weight(boxes.to(device), height, width, plan.subject)
-        own, values = _own_terms(made, frames, weight, plan)
-        against = _adversary_terms(made, frames, judge, plan) if share >= plan.quiet_share else None
-        if against is None:
+        own, plain = pixel_loss(made, frames, boxes.to(device), plan)
+        values = {"l1": plain.detach()}
+        if share < plan.quiet_share:
             return StepResult(own, b, values)
-        fooled, matched, judged = against
+        fooled, matched, judged = _adversary_terms(made, frames, judge)
         ramp = min(1.0, (share - plan.quiet_share) / 0.1)
         loss = _pulled(made, own + plan.matching * matched, fooled, plan.adversary * ramp)
         return StepResult(loss + judged, b, values | {"matching": matched.detach(), "judge": judged.detach()})
@@ -158,20 +146,7 @@ def train_decoder(plan: DecoderPlan, budget: Budget) -> Outcome:
     return run.train(forward, state, budget, check, Pace(warmup=30, shape="cosine", clip=10.0))
 
 
-def _own_terms(
-    made: Tensor, frames: Tensor, weight: Tensor, plan: DecoderPlan
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """What vae.py asks of the decoder, too: L1 of pixels, of their gradients, and of what changes in time."""
-    error = made - frames
-    loss = weighted_mean(error.abs(), weight)
-    loss = loss + plan.gradient * gradient_error(error, weight)
-    loss = loss + plan.temporal * weighted_mean(error.diff(dim=2).abs(), weight[:, :, 1:])
-    return loss, {"l1": error.detach().abs().mean()}
-
-
-def _adversary_terms(
-    made: Tensor, frames: Tensor, judge: Adversary, plan: DecoderPlan
-) -> tuple[Tensor, Tensor, Tensor]:
+def _adversary_terms(made: Tensor, frames: Tensor, judge: Adversary) -> tuple[Tensor, Tensor, Tensor]:
     """-> (what the decoder loses by being found out, distance of features, the adversary's own loss).
 
     The first two move the decoder alone, the third the adversary alone, so that one backward pass serves both.

@@ -31,13 +31,12 @@ OPTIM = OptimConfig(muon_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.95))
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaePlan(RunPlan):
-    """One run on the rendered groups in `data`; it makes `vae.safetensors`."""
+class PixelPlan(RunPlan):
+    """What every run on the rendered groups in `data` is told: which pieces, and what an error of a pixel weighs."""
 
     data: Path
-    preset: str = "pocket"
     sizes: tuple[tuple[int, int], ...] | None = None
-    """Sizes to train on, (width, height); all of the preset by default."""
+    """Sizes to train on, (width, height); all of the model by default."""
     batch: int = 16
     crop: int = 160
     """Side of the training crops in output pixels; 0 trains on whole frames."""
@@ -45,12 +44,19 @@ class VaePlan(RunPlan):
     gradient: float = 0.2
     temporal: float = 0.2
     """Weights of the two gradient terms; at 0.5 and 1.0 the output stayed grey."""
-    divergence: float = 1e-5
     subject: float = 3.0
     """Weight of a pixel inside the main subject's box; 1 outside."""
     compile: bool = True
     held: int = 24
     """Held-out pieces of each size that measure PSNR."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaePlan(PixelPlan):
+    """One run of the whole autoencoder; it makes `vae.safetensors`."""
+
+    preset: str = "pocket"
+    divergence: float = 1e-5
 
 
 class Objective(nn.Module):
@@ -65,14 +71,19 @@ class Objective(nn.Module):
         mean, logvar = self.vae.encode_raw(shrink(frames, self.vae.config.upscale))
         mean, logvar = mean.float(), logvar.float().clamp(-12, 6)
         made = self.vae.decode(mean + (0.5 * logvar).exp() * noise).float()
-        weight = subject_weight(boxes, frames.shape[-2], frames.shape[-1], self.plan.subject)  # b 1 t h w
-        error = made - frames
-        plain = error.abs()
-        loss = weighted_mean(plain, weight)
-        loss = loss + self.plan.gradient * gradient_error(error, weight)
-        loss = loss + self.plan.temporal * weighted_mean(error.diff(dim=2).abs(), weight[:, :, 1:])
+        loss, plain = pixel_loss(made, frames, boxes, self.plan)
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        return loss + self.plan.divergence * divergence, plain.mean(), divergence
+        return loss + self.plan.divergence * divergence, plain, divergence
+
+
+def pixel_loss(made: Tensor, frames: Tensor, boxes: Tensor, plan: PixelPlan) -> tuple[Tensor, Tensor]:
+    """L1 of the pixels, of their gradients and of what changes in time, subjects weighing more -> (loss, plain L1)."""
+    weight = subject_weight(boxes, frames.shape[-2], frames.shape[-1], plan.subject)  # b 1 t h w
+    error = made - frames
+    loss = weighted_mean(error.abs(), weight)
+    loss = loss + plan.gradient * gradient_error(error, weight)
+    loss = loss + plan.temporal * weighted_mean(error.diff(dim=2).abs(), weight[:, :, 1:])
+    return loss, error.abs().mean()
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
