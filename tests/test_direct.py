@@ -283,3 +283,10 @@ def test_the_light_says_the_time_again(prompt: str, light: str) -> None:
         assert light in caption
     else:
         assert "lit by" not in caption and "光洒满" not in caption
+
+
+def test_weather_without_a_word_of_its_own_is_kept() -> None:
+    board = direct("a penguin walks in a green meadow at noon", seconds=4)
+    place = board.locations[0].model_copy(update={"weather": "drifting ash"})
+    caption = compile(board.model_copy(update={"locations": (place,)}), board.shots[0])
+    assert "rifting ash" in caption and "lit by" not in caption

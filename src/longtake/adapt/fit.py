@@ -156,11 +156,8 @@ def _cast_once(models: Models, device: Any) -> None:
     dtype = autocast_dtype(device)
     if dtype is None or not isinstance(models.vae, VAE):
         return
-    for part in (
-        models.dit.blocks,
-        models.vae.decoder,
-        models.text,
-    ):  # pictures are encoded in full precision
+    # not the encoder: pictures are read in full precision
+    for part in (models.dit.blocks, models.vae.decoder, models.text):
         for layer in part.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d)):
                 layer.to(dtype)

@@ -47,7 +47,8 @@ def compile(board: Storyboard, shot: Shot) -> str:
     camera = _first("camera", move, language).replace("{S_def}", _definite(people, language))
     look = ", ".join(p for p in (board.style.look, *board.style.palette) if p)
     said = f"{action} {where} {when}"
-    if weather_of(f"{said} {air}") in ("", "clear") and not _names_light(f"{said} {look}", language):
+    fine = (not air or weather_of(air) == "clear") and weather_of(said) in ("", "clear")
+    if fine and not _names_light(f"{said} {look}", language):
         air = _light(said, place, language) or air
     if language == "zh":
         return _chinese(scale, angle, action, where, when, [air, camera, look])

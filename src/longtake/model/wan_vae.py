@@ -65,7 +65,7 @@ class CausalConv(nn.Conv3d):
         """b c t h w -> b c t' h w, without what came before.
 
         In float32 a CPU has no fast convolution over three axes: a sum over the kernel's frames of convolutions over
-        two is four to nine times as fast for few channels and a tenth faster for many.
+        two is four to nine times as fast for 8 and 16 channels, and 4 to 14 % faster for 96 to 384.
         """
         steps, stride = self.kernel_size[0], self.stride[0]
         slow = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
