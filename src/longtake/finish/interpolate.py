@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEVELS = ((8, 3), (4, 2), (2, 2), (1, 1))
-"""Scale, and how far is searched there to each side, in pixels of that scale: half-displacements up to 37 pixels."""
+LEVELS = ((8, 3, 1), (4, 1, 1), (2, 1, 4), (1, 1, 4))
+"""Scale, how far is searched there to each side, and the side of a cell whose pixels move as one, all in pixels of that
+scale: half-displacements up to 31 pixels. Cells take half the time of single pixels, and err less."""
 WINDOW = 13
 """Side of the window that is compared, pixels; 7 at the coarse scales."""
 PRICE = 0.02
@@ -50,20 +51,21 @@ def find_motion(first: Tensor, second: Tensor) -> Tensor:
     pair = torch.stack([first, second])  # 2 3 h w
     flow = pair.new_zeros(1, 2, 1, 1)
     coarser = LEVELS[0][0] * 2
-    for scale, radius in LEVELS:
+    for scale, radius, cell in LEVELS:
         small = F.avg_pool2d(pair, scale) if scale > 1 else pair
-        flow = F.interpolate(flow, size=small.shape[-2:], mode="bilinear", align_corners=False) * (
-            coarser / scale
-        )
-        flow = flow + _search(
-            warp(small[:1], -flow), warp(small[1:], flow), radius, WINDOW if scale < 4 else 7
-        )
-        flow, coarser = _median(flow), scale
-    return flow[0]
+        flow = _enlarged(flow, small) * (coarser / scale)
+        window = WINDOW if scale < 4 else 7
+        change = _search(warp(small[:1], -flow), warp(small[1:], flow), radius, window, cell)
+        flow, coarser = _median(F.avg_pool2d(flow, cell) + change), scale
+    return _enlarged(flow, pair)[0]
 
 
-def _search(first: Tensor, second: Tensor, radius: int, window: int) -> Tensor:
-    """The whole-pixel change of flow [1 2 h w] after which two frames 1 3 h w fit best."""
+def _enlarged(flow: Tensor, frames: Tensor) -> Tensor:
+    return F.interpolate(flow, size=frames.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _search(first: Tensor, second: Tensor, radius: int, window: int, cell: int) -> Tensor:
+    """The whole-pixel change of flow, [1 2 h/cell w/cell], after which two frames 1 3 h w fit best."""
     h, w = first.shape[-2:]
     padding = (radius,) * 4
     a, b = (F.pad(frame, padding, mode="replicate")[0] for frame in (first, second))
@@ -74,10 +76,11 @@ def _search(first: Tensor, second: Tensor, radius: int, window: int) -> Tensor:
         return frame[:, radius + y : radius + y + h, radius + x : radius + x + w]
 
     unlike = torch.stack([(shifted(a, -x, -y) - shifted(b, x, y)).abs_().mean(0) for x, y in moves])
-    unlike = _box(_box(unlike, window, 1), window, 2)
+    cells = window // cell // 2 * 2 + 1
+    unlike = _box(_box(F.avg_pool2d(unlike, cell), cells, 1), cells, 2)
     table = torch.tensor(moves, dtype=first.dtype)  # moves 2
     unlike += PRICE * table.norm(dim=1).view(-1, 1, 1)
-    least, best = unlike[0], torch.zeros(h, w, dtype=torch.int64)
+    least, best = unlike[0], torch.zeros(unlike.shape[1:], dtype=torch.int64)
     for index in range(1, len(moves)):  # faster than argmin over the first axis
         better = unlike[index] < least
         least, best = torch.where(better, unlike[index], least), torch.where(better, index, best)
