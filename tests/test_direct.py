@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from director_prompts import CHINESE, ENGLISH, Row
@@ -11,6 +12,8 @@ from director_prompts import CHINESE, ENGLISH, Row
 from longtake.boards import words
 from longtake.director import compile, direct, identity, lint, propose, repair
 from longtake.errors import RequestError
+from longtake.film.script import describe
+from longtake.request import build_request
 from longtake.storyboard import Storyboard, build_storyboard
 
 
@@ -276,8 +279,11 @@ def test_a_subject_left_out_is_the_one_before() -> None:
         ("a cat jumps in a green meadow in the golden light of sunset, medium shot", ""),  # said already
     ],
 )
-def test_the_light_says_the_time_again(prompt: str, light: str) -> None:
-    board = direct(prompt, seconds=4)
+@pytest.mark.parametrize("vocabulary", [None, words("pocket")], ids=["any words", "the pocket model's"])
+def test_the_light_says_the_time_again(
+    prompt: str, light: str, vocabulary: dict[str, tuple[str, ...]] | None
+) -> None:
+    board = direct(prompt, seconds=4, vocabulary=vocabulary)
     caption = compile(board, board.shots[0])
     if light:
         assert light in caption
@@ -290,3 +296,14 @@ def test_weather_without_a_word_of_its_own_is_kept() -> None:
     place = board.locations[0].model_copy(update={"weather": "drifting ash"})
     caption = compile(board.model_copy(update={"locations": (place,)}), board.shots[0])
     assert "rifting ash" in caption and "lit by" not in caption
+
+
+def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -> None:
+    vocabulary = words("pocket")
+    picture = describe(build_request(prompt="a cat in a meadow"), vocabulary).caption
+    assert "at noon" in picture and "midday light" in picture and picture.startswith("Medium shot")
+    clip = {"task": "extend", "video": Path("film.mp4")}
+    carried_on = describe(build_request(prompt="the cat jumps", **clip), vocabulary).caption
+    assert "noon" not in carried_on and "meadow" not in carried_on and "jumps" in carried_on
+    turned = describe(build_request(prompt="the cat stands at night", **clip), vocabulary).caption
+    assert "moonlight" in turned

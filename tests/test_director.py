@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from longtake.director import language_of, subject_names, understand
 from longtake.errors import RequestError
-from longtake.world.sampler import PRESETS
+from longtake.train.text import complete
+from longtake.world.sampler import PRESETS, sample_scene
 
 POCKET = PRESETS["pocket"]
 WORDS = {
@@ -80,3 +83,40 @@ def test_language() -> None:
 )
 def test_words_about_the_film_name_nothing_on_the_stage(prompt: str) -> None:
     assert understand(prompt, WORDS).caption == prompt
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_captions_of_the_training_set_pass_unchanged(language: str) -> None:
+    rng = random.Random(5)
+    for _ in range(300):
+        caption = complete(sample_scene(rng, POCKET), language, rng)
+        assert understand(caption, WORDS).caption == caption
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a cat by the window in an orange evening glow",  # no orange
+        "the sun goes down, and a rocket flies over the beach",
+        "a woman in a red dress walks past a house in the rain",
+        "a static camera, the dog waves",
+        "一个穿红裙子的女人在窗边",
+        "这是一段3D卡通动画，光线明亮，一只猫",
+        "马路上有一辆汽车",
+    ],
+)
+def test_what_is_no_actor_is_not_recast(prompt: str) -> None:
+    assert understand(prompt, WORDS).caption == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "caption"),
+    [
+        ("a snowman waves in the snow", "a soccer ball waves in the snow"),  # whom it is about
+        ("several mammoths in the snow", "several elephants in the snow"),
+        ("an orange falls in the snow", "a cookie falls in the snow"),
+        ("一张纸在飞", "一张纸箱在飞"),
+    ],
+)
+def test_actors_are_recast(prompt: str, caption: str) -> None:
+    assert understand(prompt, WORDS).caption == caption

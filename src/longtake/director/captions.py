@@ -47,7 +47,8 @@ def compile(board: Storyboard, shot: Shot) -> str:
     camera = _first("camera", move, language).replace("{S_def}", _definite(people, language))
     look = ", ".join(p for p in (board.style.look, *board.style.palette) if p)
     said = f"{action} {where} {when}"
-    fine = (not air or weather_of(air) == "clear") and weather_of(said) in ("", "clear")
+    weather = place.weather if place else ""
+    fine = (not weather or weather_of(weather) == "clear") and weather_of(said) in ("", "clear")
     if fine and not _names_light(f"{said} {look}", language):
         air = _light(said, place, language) or air
     if language == "zh":

@@ -23,7 +23,20 @@ _PHRASES = {
     "times": ("", "clear", "indoor"),
     "weathers": ("", "night", "tag", "clause"),
 }
-_OF_THE_FILM = {"en": re.compile(r"\bthe camera\b"), "zh": re.compile("镜头|画面|机位|摄像机|摄影机")}
+_NO_THING = {
+    "en": re.compile(r"(?<!\ba )\bcamera\b"),
+    "zh": re.compile(
+        "镜头|画面|画质|画幅|画风|动画|绘画|机位|摄像机|摄影机|马路|马上|人行道|大家|家里|花园|火热|门口|云朵"
+    ),
+}
+"""What speaks of the film or of the place, though part of it is the name of a thing: "a static camera"."""
+_DRESSING = frozenset({"building", "furniture", "plant", "sky"})
+"""Kinds of things that stand around. Unless a prompt is about one they are left as they are said, and so is what is
+worn: an actor in their place would be one more."""
+_BEGINNING = {"en": 20, "zh": 6}
+"""Characters within which a prompt names what it is about."""
+_LIVING = frozenset({"animal", "creature", "face", "person"})
+_COUNTED = re.compile("[只条头匹个位名辆架座栋朵棵片根张幅本把块杯碗桶面卷颗枚艘盏束支的]$")
 _NEAREST_TIME = {"dawn": "sunset", "morning": "noon"}
 _NEAREST_WEATHER = {"fog": "clear", "wind": "clear"}
 _FILLERS = frozenset(
@@ -83,10 +96,20 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
     found = hits(prompt, language)
     caption = prompt
     substitutions: list[tuple[str, str]] = []
+    acted = any(slot == "subjects" and not _is_dressing(key) for _, _, slot, key in found)
+    left: list[tuple[int, int]] = []
     for start, end, slot, key in sorted(found, reverse=True):
         used = _replacement(slot, key, vocabulary, language)
+        if used is not None and slot == "subjects":
+            if _is_dressing(key) and (acted or start > _BEGINNING[language]):
+                left.append((start, end))
+                continue
+            if _known_doing(prompt[start:end], vocabulary, language):
+                continue
         if used is not None:
             said = prompt[start:end]
+            if slot == "subjects" and language == "en" and said.lower() in _plurals(concept(key)):
+                used = _plurals(_named(used, vocabulary))[0]
             caption = _put(caption, start, end, used, language)
             substitutions.insert(0, (said, used))
     hint = ""
@@ -94,7 +117,10 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
         hint = (
             f"the prompt names no thing known here; try {', '.join(subject_names(vocabulary, language)[:8])}"
         )
-    unknown = _unknown(prompt, language, [(start, end) for start, end, _, _ in found])
+    unknown = [
+        word for start, end in sorted(left) if (word := prompt[start:end]).lower() not in _grammar_words()
+    ]
+    unknown += _unknown(prompt, language, [(start, end) for start, end, _, _ in found])
     result = Understanding(caption, language, tuple(substitutions), tuple(unknown), hint)
     if strict and result.notes:
         raise RequestError("; ".join(result.notes))
@@ -125,14 +151,30 @@ def _phrases(language: str) -> tuple[tuple[str, str, str], ...]:
             if slot == "places":
                 found += [(_bare(p), slot, key) for p in entry[f"{language}_noun"]]
     for thing in sorted(concepts().values(), key=_poses_last):
-        names = [*thing.en, thing.en_plural] if language == "en" else list(thing.zh)
+        names = [*thing.en, *_plurals(thing)] if language == "en" else list(thing.zh)
         if thing.subject:
-            own = thing.subject
-            names += [own["en"], own["en_plural"]] if language == "en" else [own["zh"]]
+            names.append(thing.subject[language])
         found += [(name.lower(), "subjects", thing.code) for name in names if name]
     unique = {(p, s): k for p, s, k in reversed(found) if len(p) > 1 or language == "zh"}
     ranked = [(p, s, k) for (p, s), k in unique.items()]
     return tuple(sorted(ranked, key=lambda entry: -len(entry[0])))
+
+
+def _plurals(thing: Concept) -> list[str]:
+    """Of its names in English; the one that training captions use comes first."""
+    own = [thing.subject["en_plural"]] if thing.subject else []
+    regular = [
+        re.sub(r"(?<=[^aeiou])y$", "ie", name) + ("es" if re.search(r"(?:s|x|ch|sh)$", name) else "s")
+        for name in thing.en[1:]
+        if not re.search(r" of |s$|ing$| walking| with | in ", name)
+    ]
+    nouns = [name for name in regular if name not in _grammar_words()]  # not "a boy flies"
+    return [*own, thing.en_plural, *nouns]
+
+
+def _is_dressing(code: str) -> bool:
+    thing = concept(code)
+    return thing.kind in _DRESSING or "clothing" in thing.tags
 
 
 def _poses_last(thing: Concept) -> int:
@@ -153,7 +195,7 @@ def hits(prompt: str, language: str) -> list[tuple[int, int, str, str]]:
 def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
     low = prompt.lower()
     taken = [False] * len(low)
-    for words in _OF_THE_FILM[language].finditer(low):  # "the camera dollies in" names no thing on the stage
+    for words in _NO_THING[language].finditer(low):
         taken[words.start() : words.end()] = [True] * (words.end() - words.start())
     found: list[tuple[int, int, str, str]] = []
     for phrase, slot, key in _phrases(language):
@@ -163,11 +205,33 @@ def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
             whole = language == "zh" or not (
                 (start and low[start - 1].isalnum()) or (end < len(low) and low[end].isalnum())
             )
-            if whole and not any(taken[start:end]):
+            meant = slot != "subjects" or _means_thing(low, start, end, key, language)
+            if whole and meant and not any(taken[start:end]):
                 taken[start:end] = [True] * (end - start)
                 found.append((start, end, slot, key))
             start = low.find(phrase, end)
-    return tuple(found)
+    things = {end for _, end, slot, _ in found if slot == "subjects"}
+    return tuple(  # "a snowman waves": what follows a thing at once and is not alive is what it does
+        hit for hit in found if not (hit[2] == "subjects" and _is_dressing(hit[3]) and hit[0] - 1 in things)
+    )
+
+
+def _means_thing(text: str, start: int, end: int, key: str, language: str) -> bool:
+    """Whether the name of a thing means it: "an orange sky" has no orange in it, and 光线 no thread."""
+    if language == "zh":
+        return end - start > 1 or concept(key).kind in _LIVING or bool(_COUNTED.search(text[:start]))
+    following = re.match(r"[ -]([a-z]+)", text[end:])
+    word = following[1] if following else ""
+    if word.startswith("colo") or not word:
+        return not word
+    deed = word in _FILLERS or (word.endswith("ing") and word not in ("morning", "evening"))
+    return deed or text[start:end] not in grammar()["colours"]
+
+
+def _known_doing(said: str, vocabulary: Mapping[str, Sequence[str]], language: str) -> bool:
+    """ "A horse racing" is a horse that races, for a model that knows horses and no jockeys."""
+    name, _, deed = said.lower().rpartition(" ")
+    return deed.endswith("ing") and name in subject_names(vocabulary, language)
 
 
 def _replacement(slot: str, key: str, vocabulary: Mapping[str, Sequence[str]], language: str) -> str | None:
@@ -188,6 +252,11 @@ def _replacement(slot: str, key: str, vocabulary: Mapping[str, Sequence[str]], l
     part = "loc" if slot == "places" else ""
     phrase: str = entry[near][f"{language}_{part}" if part else language][0]
     return phrase
+
+
+def _named(name: str, vocabulary: Mapping[str, Sequence[str]]) -> Concept:
+    """The thing of the vocabulary that goes by this English name."""
+    return next(thing for thing in map(concept, vocabulary["subjects"]) if _name(thing, "en") == name)
 
 
 def _same_name(key: str, known: Sequence[str], language: str) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtake.director import Direction, compile, propose, understand
+from longtake.director import Direction, Understanding, compile, propose, understand
 from longtake.errors import RequestError
 from longtake.provenance.verify import verify as read_marks
 from longtake.request import Request
@@ -67,6 +67,19 @@ def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
     understood = [understand(compile(board, shot), vocabulary) for shot in board.shots]
     notes = [*direction.notes, *(note for each in understood for note in each.notes)]
     return Script(board, tuple(each.caption for each in understood), tuple(dict.fromkeys(notes)))
+
+
+def describe(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Understanding:
+    """The caption of a picture, or of a clip made from the user's own: the prompt as one shot, in the model's words.
+
+    A picture is completed like a film. Of a clip nothing is settled that the prompt leaves open: it shows it itself.
+    """
+    prompt, settled = request.prompt, vocabulary if request.task == "generate" else {}
+    if prompt:
+        board = propose(prompt, one_take=True, vocabulary=settled, director=request.director).board
+        if len(board.shots) == 1:
+            prompt = compile(board, board.shots[0])
+    return understand(prompt, vocabulary)
 
 
 def _direct(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Direction:
