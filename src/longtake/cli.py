@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from longtake.errors import LongtakeError
+from longtake.flags import takes
 from longtake.options import (
     Clip,
     Fps,
@@ -22,7 +23,6 @@ from longtake.options import (
     Size,
     clip_options,
     model_options,
-    takes,
 )
 from longtake.server.commands import serve
 
@@ -373,6 +373,8 @@ def models(
     )
     print(f"  speed here: {BF16_MISSING if _slower(loaded) else 'bfloat16 in hardware'}")
     print("  generate, picture, --image, extend, blend, edit, loop")
+    few = f"{checkpoint.FEW} steps without guidance, a quarter of the work"
+    print(f"  pocket-fast: the same with {checkpoint.FEW_STEPS.name}, {few}")
     for language, word in (("en", "pictures of"), ("zh", "画得出")):
         print(f"  {word}: {', '.join(subject_names(vocabulary, language))}")
     for slot in ("places", "times", "weathers", "shots", "cameras", "actions"):

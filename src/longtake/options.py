@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from longtake.flags import takes
 
+if TYPE_CHECKING:
     from longtake.adapt.fit import Options
 
 Prompt = Annotated[
@@ -23,7 +21,9 @@ Seconds = Annotated[float, typer.Option(help="Length in seconds, 0.25 to 60.")]
 Size = Annotated[str, typer.Option(help="Width x height in pixels, up to 1920.")]
 Fps = Annotated[int, typer.Option(help="Frames a second: 12, 24 or 30.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same film; random by default.")]
-Model = Annotated[str, typer.Option(help="pocket, a Wan model by name, or a weights file or folder.")]
+Model = Annotated[
+    str, typer.Option(help="pocket, pocket-fast, a Wan model by name, or a weights file or folder.")
+]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; the model's own by default.")]
 Guidance = Annotated[
     float | None,
@@ -45,35 +45,11 @@ MemoryLimit = Annotated[
 ]
 
 
-R = TypeVar("R")
-
-
 class How(NamedTuple):
     """What the shared options of a command say: fields of the request, and how the model shall run."""
 
     request: dict[str, Any]
     options: Options
-
-
-def takes(shared: Callable[..., How]) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """The parameters of `shared` become options of the command, and what it makes of them the command's `how`."""
-
-    def decorate(command: Callable[..., R]) -> Callable[..., R]:
-        own = inspect.signature(command, eval_str=True)
-        added = inspect.signature(shared, eval_str=True).parameters
-
-        @wraps(command)
-        def run(**given: Any) -> R:
-            how = shared(**{name: given.pop(name) for name in added})
-            return command(how=how, **given)
-
-        kept = [parameter for name, parameter in own.parameters.items() if name != "how"]
-        merged = own.replace(parameters=[*kept, *added.values()])
-        run.__signature__ = merged  # type: ignore[attr-defined]
-        run.__annotations__ = {name: p.annotation for name, p in merged.parameters.items()}
-        return run
-
-    return decorate
 
 
 def model_options(
