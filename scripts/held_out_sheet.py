@@ -40,7 +40,7 @@ def held_out_scenes(count: int, seed: int = 2026) -> list[Scene]:
 def main(weights: Path | None, out: Path) -> None:
     models = checkpoint.load(weights)
     prompts = [full_caption(s, ("en", "zh")[i % 2]) for i, s in enumerate(held_out_scenes(PROMPTS))]
-    recipe = models.config.recipe
+    recipe = models.config.sampling
     plan = EvalPlan(size=models.config.sizes[0], steps=recipe.steps, guidance=recipe.guidance)
     cells = []
     for i, prompt in enumerate(prompts):

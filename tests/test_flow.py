@@ -140,3 +140,26 @@ def test_the_best_answer_to_pure_noise_is_the_same_with_twins() -> None:
     (flow.loss(x0, films, sigma, carries) + 4 * flow.twin_loss(x0, films, sigma)).backward()
     assert answer.grad is not None and here.grad is not None
     assert here.grad.abs().max() < 1e-6 < answer.grad.abs().max()
+
+
+def test_strides_lie_on_the_schedule_and_leave_what_is_given() -> None:
+    steps, shift = 4, 2.5
+    begin, end = flow.draw_strides(20_000, 12, steps, torch.Generator().manual_seed(5), shift, slot=True)
+    made = begin > end
+    assert not made[:, 0].any() and made[:, 1:].any(1).all()
+    assert flow.shifted(begin[~made], shift).max() <= flow.HISTORY_SIGMA + 1e-6
+    first = torch.where(made, begin, 0).amax(1)
+    assert (torch.where(made, begin, first[:, None]) == first[:, None]).all(), (
+        "one level for all that is made"
+    )
+    assert torch.allclose((begin - end)[made], torch.tensor(1 / steps), atol=1e-6)
+    whole = torch.isclose(first * steps, (first * steps).round())
+    assert whole.float().mean() == pytest.approx(1 - flow.STRIDE_BETWEEN, abs=0.02)
+    assert (~made[:, 1:].all(1)).float().mean() == pytest.approx(flow.STRIDE_KNOWN, abs=0.02)
+    levels = flow.shifted(torch.unique(first[whole].mul(steps).round() / steps), shift)
+    assert torch.allclose(levels.flip(0), flow.schedule(steps, shift)[:-1])
+
+
+def test_unshifted_is_the_inverse_of_shifted() -> None:
+    u = torch.linspace(0, 1, 11)
+    assert torch.allclose(flow.unshifted(flow.shifted(u, 3.0), 3.0), u, atol=1e-6)

@@ -165,6 +165,30 @@ def test_wrong_inputs(models: Models, tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_the_fast_model_takes_four_steps_without_guidance(tmp_path: Path) -> None:
+    whole, fast = pipeline.load_models("pocket"), pipeline.load_models("pocket-fast")
+    assert fast.name == "pocket-fast" and fast.parts == whole.parts
+    assert (fast.config.sampling.steps, fast.config.sampling.guidance) == (4, 1.0)
+    assert fast.config.dit == whole.config.dit, "what decides how it is sampled is not in the weights"
+    changed = {
+        name.rsplit(".", 1)[0]
+        for name, value in fast.dit.state_dict().items()
+        if not value.equal(whole.dit.state_dict()[name])
+    }
+    assert changed and all(name.startswith("blocks.") for name in changed)
+    seen: list[int] = []
+    fast.dit.register_forward_hook(lambda *_: seen.append(1))
+    events = list(
+        pipeline.generate(
+            build_request(prompt="a dog in the snow", seconds=1, fps=12, negative="rain"),
+            tmp_path / "a.mp4",
+            fast,
+        )
+    )
+    assert isinstance(events[-1], Film) and len(seen) == 4, "one pass a step"
+    assert any("guidance" in event.message for event in events if isinstance(event, Progress))
+
+
 def test_models_by_name_and_path(weights: Path, tmp_path: Path) -> None:
     assert pipeline.load_models(str(weights)).name == "tiny"
     with pytest.raises(RequestError, match="did you mean pocket"):

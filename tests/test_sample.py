@@ -182,7 +182,7 @@ def test_predictor_guides_in_one_forward_and_encodes_text_once(prediction: str) 
         encoded.append(tokens)
         return tokens[:, :, None].float()
 
-    config = SimpleNamespace(dit=SimpleNamespace(prediction=prediction), recipe=Recipe())
+    config = SimpleNamespace(dit=SimpleNamespace(prediction=prediction), sampling=Recipe())
     models = SimpleNamespace(dit=dit, text=text, config=config)
     x, sigma = torch.randn(1, 2, 3, 4, 4, generator=seeded()), torch.full((1, 3), 0.5)
     denoise = predictor(models, torch.tensor([[4, 0]]), torch.tensor([[1, 0]]), guidance=3.0)  # type: ignore[arg-type]

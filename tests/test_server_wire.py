@@ -19,6 +19,8 @@ import pytest
 from PIL import Image
 from server_room import Running
 
+from longtake.errors import RequestError
+from longtake.server.config import Config, parse_models
 from longtake.video import Writer
 
 openai = pytest.importorskip("openai")
@@ -378,3 +380,13 @@ def test_verify_over_http(http_: httpx.Client, client: Any, film: Any) -> None:
     data = client.videos.download_content(film.id).content
     answer = http_.post("/longtake/verify", files={"file": ("a.mp4", data)}, timeout=60)
     assert answer.status_code == 200 and answer.json()["verdict"].startswith("generated")
+
+
+def test_models_of_a_server() -> None:
+    assert parse_models([]) == (("pocket", "pocket"), ("pocket-fast", "pocket-fast"))
+    pairs = parse_models(["pocket", "sora-2=pocket-fast", "wan2.2-ti2v-5b"])
+    config = Config(Path("data"), models=pairs)
+    assert config.weights("sora-2") == "pocket-fast" and config.weights("sora-2-pro") == "pocket"
+    assert config.names.count("sora-2") == 1 and config.weights("wan2.2-ti2v-5b") == "wan2.2-ti2v-5b"
+    with pytest.raises(RequestError, match="no file or folder poket"):
+        parse_models(["mine=poket"])

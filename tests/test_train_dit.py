@@ -19,6 +19,7 @@ from longtake.model.tensorfile import read_safetensors, write_safetensors
 from longtake.model.text import TextEncoder, train_tokenizer
 from longtake.model.vae import VAE
 from longtake.train.data import ClipMix, Mixture
+from longtake.train.distill import DistillPlan, mixture_of, train_distill, walk
 from longtake.train.dit import DitPlan, captions_of, train_dit
 from longtake.train.loop import Budget, Checkpoint, Log, Pace, Randomness, StepResult, train
 from longtake.train.lora import LoraConfig, train_lora
@@ -241,3 +242,36 @@ def test_an_adapter_learns_and_loads_back(ready: Path) -> None:
     assert outcome.values["held_clip_0.6"] < model.values["held_clip_0.6"]
     again = train_lora(start, LoraConfig(rank=4, alpha=4, rate=5e-3), Budget(steps=31))
     assert again.progress.step == 31
+
+
+def test_one_long_step_is_learned_from_two_guided_ones(ready: Path) -> None:
+    train_dit(plan(ready, "model"), Budget(steps=30))
+    init = ready / "model" / "model.safetensors"
+    start = DistillPlan(
+        data=ready / "data", out=ready / "few", vae=init, text=init, init=init, preset="xs", sizes=(SIZE,),
+        mixture=mixture_of(4), student_steps=2, lora=LoraConfig(rank=8, alpha=8, rate=3e-3), held=4, compile=False,
+        quiet=True,
+    )  # fmt: skip
+    before = train_distill(start, Budget(steps=1)).values
+    after = train_distill(start, Budget(steps=60)).values
+    assert after["apart_hasty"] == before["apart_hasty"], "the teacher stays as it is"
+    assert after["apart"] < 0.8 * before["apart"]
+
+    told = weights.load(ready / "few" / "model.safetensors")
+    assert (told.config.sampling.steps, told.config.sampling.guidance) == (2, 1.0)
+    network = weights.load(init).dit
+    load_lora(ready / "few" / "lora.safetensors", network)
+    x, text = torch.randn(1, 16, 2, 2, 2), torch.randn(1, 8, 128)
+    level, places = torch.full((1, 2), 500.0), torch.arange(2)
+    with torch.no_grad():
+        fused, hooked = (each(x, level, text, places) for each in (told.dit, network))
+    assert (fused - hooked).norm() < 0.02 * hooked.norm()
+
+
+def test_a_walk_in_one_step_and_in_many_ends_where_the_estimate_points() -> None:
+    x0, x = torch.randn(1, 4, 3, 2, 2), torch.randn(1, 4, 3, 2, 2)
+    begin, end = torch.tensor([[1.0, 0.6, 0.1]]), torch.tensor([[0.0, 0.0, 0.1]])
+    for steps in (1, 5):
+        reached = walk(lambda _x, _sigma: x0, x, begin, end, steps, 2.5)
+        assert torch.allclose(reached[:, :, :2], x0[:, :, :2], atol=1e-5)
+        assert torch.equal(reached[:, :, 2], x[:, :, 2]), "what is given stays"

@@ -11,7 +11,7 @@ import torch
 from longtake.errors import RequestError
 from longtake.evaluate.grader import load as load_grader
 from longtake.model import checkpoint
-from longtake.train.pocket import MODEL, SHARES, PocketPlan, train_pocket
+from longtake.train.pocket import FAST, MODEL, SHARES, PocketPlan, train_pocket
 
 
 def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
@@ -31,7 +31,10 @@ def test_the_whole_plan_at_the_smallest_size(tmp_path: Path) -> None:
     assert path.name == MODEL
     spent = json.loads((plan.out / "progress.json").read_text())
     assert set(spent) == {*SHARES, "encode"}
+    few = checkpoint.load(path.with_name(FAST))
+    assert (few.config.sampling.steps, few.config.sampling.guidance) == (4, 1.0)
     models = checkpoint.load(path)
+    assert few.extra == models.extra and few.config.sizes == models.config.sizes
     assert models.config.sizes == ((128, 128),)
     assert "1f415" in models.extra["vocabulary"]["subjects"]
     latents = torch.randn(1, models.config.vae.z, 1, *models.config.grid(128, 128))
@@ -39,7 +42,7 @@ def test_the_whole_plan_at_the_smallest_size(tmp_path: Path) -> None:
     assert load_grader(plan.out / "grader" / "grader.safetensors").words.place
 
     def steps() -> dict[str, int]:
-        trained = ("vae", "text", "dit", "decoder", "grader")
+        trained = ("vae", "text", "dit", "decoder", "distill", "grader")
         logs = {part: (plan.out / part / "log.jsonl").read_text() for part in trained}
         return {
             part: max(json.loads(line)["step"] for line in log.splitlines()) for part, log in logs.items()

@@ -87,7 +87,7 @@ def test_every_variant_makes_a_marked_film(variant: str, tmp_path: Path) -> None
     assert (made.width, made.height, made.frames) == (128, 128, 12)
     assert verify(made.path).marked
     if variant.startswith("distilled"):
-        assert models.config.recipe.levels == (1.0, 0.757, 0.522) and experts[0].count == 3
+        assert models.config.sampling.levels == (1.0, 0.757, 0.522) and experts[0].count == 3
     elif (
         variant == "causal"
     ):  # blocks of three: one before the cut-off of four latents and the slot, one after
@@ -163,7 +163,7 @@ def theirs(variant: str, folder: Path, made: dict[str, Any], image: Path | None)
         ),
     )  # fmt: skip
     if "a14b" in variant:
-        asked["guidance_scale_2"] = 4.0 * networks.config.recipe.late_guidance
+        asked["guidance_scale_2"] = 4.0 * networks.config.sampling.late_guidance
     if image is None:
         pipe = diffusers.WanPipeline(**parts)
     else:

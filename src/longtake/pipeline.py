@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.director import Understanding, compile, understand
+from longtake.director import Understanding, compile
 from longtake.errors import OutputError, RequestError, nearest
-from longtake.film.script import Script, write
+from longtake.film.script import Script, describe, write
 from longtake.finish.score import score, subtitled
 from longtake.finish.subtitles import write_subtitles
 from longtake.finish.synthesis import RATE
@@ -74,9 +75,9 @@ def generate(
         shelf, warnings = open_shelf(work)
         frames, traces = film.produce(request, script, models, shelf), film.traces(script, models)
     else:
-        script, warnings = understand(request.prompt, vocabulary), ()
+        script, warnings = describe(request, vocabulary), ()
         frames, traces = clips.produce(request, script.caption, models, _is_picture(output)), []
-    for note in (*script.notes, *warnings, *_slower(models)):
+    for note in (*script.notes, *warnings, *_unheard(request), *_slower(models)):
         yield Progress(stage="understand", message=note)
     with adapted(models.dit, request.lora), memory_explained(models):
         marked = latent.said(request, models, traces)
@@ -156,6 +157,8 @@ def load_models(name: str) -> Models:
 
     if name == "pocket":
         return checkpoint.load()
+    if name == "pocket-fast":
+        return _fast(checkpoint.load())
     from longtake.model import wan
 
     if name in wan.PUBLISHED:
@@ -165,11 +168,28 @@ def load_models(name: str) -> Models:
         return wan.load(path)
     if path.suffix == ".safetensors" or path.exists():
         return checkpoint.load(path)
-    names = ["pocket", *wan.PUBLISHED]
+    names = model_names()
     raise RequestError(
         f"unknown model {name!r}; valid: {', '.join(names)}, or the path of a weights file or folder"
         f"{nearest(name, names)}"
     )
+
+
+def model_names() -> tuple[str, ...]:
+    """Models that go by a name; any other goes by its path."""
+    from longtake.model import wan
+
+    return ("pocket", "pocket-fast", *wan.PUBLISHED)
+
+
+def _fast(models: Models) -> Models:
+    """The packaged model with the adapter in its weights that makes its films in few steps."""
+    from longtake.adapt.lora import load_lora
+    from longtake.model import checkpoint
+
+    load_lora(checkpoint.FEW_STEPS, models.dit).fuse()
+    sampling = replace(models.config.sampling, steps=checkpoint.FEW, guidance=1.0)
+    return models.but(config=replace(models.config, sampling=sampling), name="pocket-fast")
 
 
 def ready(name: str, options: Options | None = None) -> Models:
@@ -182,7 +202,7 @@ def ready(name: str, options: Options | None = None) -> Models:
 
 def settled(request: Request, models: Models) -> Request:
     """The request with the model's own steps and guidance where it says nothing of them."""
-    recipe = models.config.recipe
+    recipe = models.config.sampling
     own = {"steps": recipe.steps, "guidance": recipe.guidance}
     return request.model_copy(update={k: v for k, v in own.items() if k not in request.model_fields_set})
 
@@ -213,6 +233,13 @@ def _slower(models: Models) -> tuple[str, ...]:
 
     device = next(models.dit.parameters()).device
     return () if autocast_dtype(device) is not None else (BF16_MISSING,)
+
+
+def _unheard(request: Request) -> tuple[str, ...]:
+    board = request.storyboard
+    avoided = request.negative or (board.style.negative if board else "")
+    heard = not avoided or request.guidance != 1
+    return () if heard else ("at guidance 1 the model is not told what to avoid; give --guidance 3",)
 
 
 def _write_film(

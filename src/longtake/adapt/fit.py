@@ -59,7 +59,7 @@ def fit(models: Models, options: Options) -> Models:
         chosen = plan(workload_of(models), this_machine(options.memory), precision)
     if options.precision != "auto":
         quantise(models.dit.blocks, precision)
-        models = _renamed(models, f"{models.name} {precision}")
+        models = models.but(name=f"{models.name} {precision}")  # it is written into every film
     elif device.type == "cpu" and chosen is None:
         _cast_once(models, device)
     use_attention(models.dit, options.attention)
@@ -89,13 +89,6 @@ def workload_of(models: Models) -> Workload:
         config.vae.stride * config.vae.upscale, config.vae.group, width, height, config.window * config.vae.group,
         config.fps, 8, decode_side=0.5, text_length=config.text.length,
     )  # fmt: skip
-
-
-def _renamed(models: Models, name: str) -> Models:
-    """The same networks under a name that says what was done to them; it is written into every film."""
-    renamed = type(models).__new__(type(models))  # absent parts stay absent
-    renamed.__dict__.update(models.__dict__ | {"name": name})
-    return renamed
 
 
 @contextmanager

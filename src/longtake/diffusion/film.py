@@ -75,7 +75,7 @@ class Take:
     @classmethod
     def of(cls, config: ModelConfig, denoise: DenoiseAt, generator: torch.Generator, steps: int) -> Take:
         """As a model of this config asks for. One that sees only the past is shown it clean, as it was trained."""
-        recipe = config.recipe
+        recipe = config.sampling
         take = cls(
             denoise, generator, steps, recipe.shift, recipe.solver, config.window, levels=recipe.levels,
             block=config.block, whole=config.whole_windows, makes_first=config.makes_first,

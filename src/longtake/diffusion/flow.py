@@ -26,6 +26,7 @@ what things look like was learned, and what they do was not."""
 KNOWN_SHARES = (0.45, 0.20, 0.20, 0.15)  # prefix, suffix, both ends, random frames
 SLOT_KNOWN_SHARE = 0.75  # how often an image slot is given rather than made
 HISTORY_SIGMA = 0.15  # half of the known frames are clean, the others noised up to this
+STRIDE_KNOWN, STRIDE_BETWEEN = 0.4, 0.25  # of draw_strides: frames given; levels where an edit may begin
 LOGIT_STD = 1.2
 NOISE_SHARE = 0.4
 """How often one level for all frames is exactly 1, where a sampler begins. A hair below, the mean over a whole picture
@@ -40,14 +41,18 @@ def shifted(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
+def unshifted(sigma: Tensor, shift: float) -> Tensor:
+    """The inverse of `shifted`."""
+    return sigma / (shift - (shift - 1) * sigma)
+
+
 def schedule(steps: int, shift: float = 2.5, start: float = 1.0) -> Tensor:
     """The `steps + 1` falling noise levels of a run, from `start` (1 is pure noise) to exactly 0."""
     if steps < 1 or shift <= 0 or not 0 < start <= 1:
         raise ValueError(
             f"a schedule needs steps >= 1, shift > 0, 0 < start <= 1; got {steps}, {shift}, {start}"
         )
-    first = start / (shift - (shift - 1) * start)  # where `shifted` takes the value `start`
-    levels = shifted(torch.linspace(1, 0, steps + 1) * first, shift)
+    levels = shifted(torch.linspace(1, 0, steps + 1) * unshifted(torch.tensor(start), shift), shift)
     levels[0] = start
     return levels
 
@@ -161,9 +166,40 @@ def draw_sigmas(
     known = _known_sets(batch, clip, generator) & (pattern == KNOWN)
     if slot:
         known = torch.cat([uniform(batch, 1) < SLOT_KNOWN_SHARE, known], 1)
-    history = HISTORY_SIGMA * uniform(batch, 1) * (uniform(batch, 1) < 0.5)
-    sigma = torch.where(known, history, sigma)
+    sigma = torch.where(known, _history(batch, generator), sigma)
     return sigma, ~known & (sigma > 0)
+
+
+def draw_strides(
+    batch: int, frames: int, steps: int, generator: torch.Generator, shift: float = 2.5, slot: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Where one step of a sampler of `steps` steps begins and ends -> levels before the shift, both b f.
+
+    All frames that are made begin at one level, mostly one of the schedule; those that are given stay where they are,
+    at (nearly) no noise: a known set in a share of `STRIDE_KNOWN`, and the image slot in front with `slot`.
+    """
+    device = generator.device
+
+    def uniform() -> Tensor:
+        return torch.rand(batch, 1, generator=generator, device=device)
+
+    whole = torch.randint(1, steps + 1, (batch, 1), generator=generator, device=device) / steps
+    between = 1 - (1 - 1 / steps) * uniform()
+    begin = torch.where(uniform() < STRIDE_BETWEEN, between, whole).expand(batch, frames)
+    end = (begin - 1 / steps).clamp(min=0)
+    if frames == 1:
+        return begin.clone(), end.clone()
+    known = _known_sets(batch, frames - int(slot), generator) & (uniform() < STRIDE_KNOWN)
+    if slot:
+        known = torch.cat([torch.ones(batch, 1, dtype=torch.bool, device=device), known], 1)
+    given = unshifted(_history(batch, generator), shift)
+    return torch.where(known, given, begin), torch.where(known, given, end)
+
+
+def _history(batch: int, generator: torch.Generator) -> Tensor:
+    """Noise level of given frames: half of the time clean.  -> b 1"""
+    draws = torch.rand(2, batch, 1, generator=generator, device=generator.device)
+    return torch.where(draws[1] < 0.5, HISTORY_SIGMA * draws[0], 0.0)
 
 
 def _choose(shares: tuple[float, ...], batch: int, generator: torch.Generator) -> Tensor:

@@ -165,7 +165,7 @@ def predictor(
         tokens = torch.cat([tokens, negative_tokens.expand_as(tokens)])
     device = next(models.dit.parameters()).device
     prediction: flow.Prediction = models.config.dit.prediction
-    recipe = models.config.recipe
+    recipe = models.config.sampling
     boundary = getattr(models.config, "boundary", None) or 0.0
     block = getattr(models.config, "block", None)
     network = models.dit if block is None else Causal(models.dit, block)

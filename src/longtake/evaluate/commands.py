@@ -39,7 +39,7 @@ def pocket_command(
     from longtake.pipeline import load_models, weights_id
 
     models = load_models(model)
-    recipe = models.config.recipe
+    recipe = models.config.sampling
     plan = EvalPlan(
         clips,
         size=models.config.sizes[0],
@@ -56,7 +56,7 @@ def pocket_command(
             else:
                 bar.update(task, description=event[0], completed=event[1])
     result.about = {
-        "weights": weights_id(models), "clips": clips, "steps": steps, "guidance": guidance, "seed": seed,
+        "weights": weights_id(models), "clips": clips, "steps": plan.steps, "guidance": plan.guidance, "seed": seed,
         "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
     }  # fmt: skip
     page = write_report(result, out)

@@ -172,8 +172,8 @@ def make_latents(models: Models, caption: str, plan: EvalPlan, seed: int, second
         predictor(models, tokens, negative, plan.guidance),
         torch.Generator().manual_seed(seed),
         steps=plan.steps,
-        shift=models.config.recipe.shift,
-        solver=models.config.recipe.solver,
+        shift=models.config.sampling.shift,
+        solver=models.config.sampling.solver,
         window=models.config.window,
     )
     shape = (1, models.config.vae.z, *models.config.grid(*plan.size))

@@ -27,6 +27,9 @@ from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
 
 PACKAGED = Path(__file__).parents[1] / "weights" / "pocket.safetensors"
+FEW_STEPS = PACKAGED.with_name("pocket-fast.safetensors")
+"""An adapter of the packaged model, for `FEW` steps without guidance."""
+FEW = 4
 FORMAT = "longtake"
 
 
@@ -51,6 +54,12 @@ class Models:
     def parts(self) -> tuple[str, ...]:
         """Which of dit, vae, text and tokenizer are there."""
         return tuple(part for part in ("dit", "vae", "text", "tokenizer") if part in self.__dict__)
+
+    def but(self, **values: Any) -> Models:
+        """The same networks with other values, such as a name that says what was done to them."""
+        changed = type(self).__new__(type(self))  # absent parts stay absent
+        changed.__dict__.update(self.__dict__ | values)
+        return changed
 
     @property
     def size_bytes(self) -> int:

@@ -156,6 +156,7 @@ class ModelConfig:
     """Native sizes of the output, (width, height) in pixels."""
     window: int = 12
     """Latent frames that are made at once."""
+    sampling: Recipe = Recipe()
     whole_windows: ClassVar[bool] = True
     """It knows windows of one length only."""
     makes_first: ClassVar[bool] = False
@@ -174,11 +175,6 @@ class ModelConfig:
             raise ValueError(
                 f"the transformer reads text of width {self.dit.text_dim}, the encoder writes {self.text.dim}"
             )
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it is sampled."""
-        return Recipe()
 
     @property
     def block(self) -> int | None:
@@ -209,7 +205,8 @@ class ModelConfig:
                 f"install the release of longtake that wrote them"
             )
         own = {key: value for key, value in values.items() if key != "version"}
-        parts = {"dit": DiTConfig, "vae": VAEConfig, "text": TextConfig}
+        parts = {"dit": DiTConfig, "vae": VAEConfig, "text": TextConfig, "sampling": Recipe}
+        own.setdefault("sampling", {})  # files from before it was there
         try:
             built = {key: _build(part, own.pop(key), key) for key, part in parts.items()}
             config: ModelConfig = _build(cls, own | built, "model")
@@ -251,10 +248,6 @@ class WanConfig(ModelConfig):
     def animates(self) -> bool:
         """It is given a picture as further channels, and cannot do without."""
         return self.dit.in_channels != self.vae.z
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.sampling
 
     @property
     def block(self) -> int | None:

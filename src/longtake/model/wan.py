@@ -217,7 +217,7 @@ def load_published(name: str) -> Models:
     loaded = load(Path(folder))
     loaded.__dict__["name"] = name
     if name.startswith("fastwan"):
-        loaded.__dict__["config"] = replace(loaded.config, sampling=DISTILLED)  # type: ignore[call-arg]
+        loaded.__dict__["config"] = replace(loaded.config, sampling=DISTILLED)
     return loaded
 
 

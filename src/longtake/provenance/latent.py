@@ -52,7 +52,7 @@ def said(request: Request, models: Models, traces: Iterable[Trace]) -> str | lis
 
 def lasts(models: Models) -> bool:
     """Whether the solver of these models leaves a trace of the first noise."""
-    return models.config.recipe.solver != "renoise"
+    return models.config.sampling.solver != "renoise"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def serve(
     ] = "",
     ray_gpus: Annotated[float, typer.Option(help="GPUs of one worker on the cluster.", min=0)] = 0.0,
     model: Annotated[
-        list[str] | None, typer.Option(help="pocket, or NAME=PATH of weights; the first is the default.")
+        list[str] | None,
+        typer.Option(help="A model by name, or NAME=PATH of weights; the first is the default."),
     ] = None,
     keep_days: Annotated[
         float, typer.Option(help="Delete films after so many days; 0 keeps them.", min=0)

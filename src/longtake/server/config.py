@@ -8,6 +8,8 @@ from pathlib import Path
 
 from longtake.errors import RequestError
 
+PACKAGED = ("pocket", "pocket-fast")
+"""Models that are always there."""
 SORA = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08")
 """Names that programs written for the retired API send; the default model answers to them."""
 
@@ -49,7 +51,7 @@ class Config:
     """Address of a Ray cluster that runs the workers; empty for processes of this machine."""
     ray_gpus: float = 0.0
     """GPUs of one worker there."""
-    models: tuple[tuple[str, str], ...] = (("pocket", "pocket"),)
+    models: tuple[tuple[str, str], ...] = tuple(zip(PACKAGED, PACKAGED, strict=True))
     """(name, weights) pairs; the first is the default."""
     keep_days: float = 0.0
     """How long finished films are kept; 0 for ever."""
@@ -77,7 +79,7 @@ class Config:
     @property
     def names(self) -> tuple[str, ...]:
         """Every model name that may be asked for."""
-        return (*(name for name, _ in self.models), *SORA)
+        return tuple(dict.fromkeys((*(name for name, _ in self.models), *SORA)))
 
     def weights(self, name: str) -> str:
         """The weights behind a model name."""
@@ -97,9 +99,15 @@ def parse_models(pairs: list[str]) -> tuple[tuple[str, str], ...]:
     """['pocket', 'mine=/path/w.safetensors'] -> (('pocket', 'pocket'), ('mine', '/path/...')). Raises RequestError."""
     parsed = []
     for pair in pairs:
-        name, _, weights = pair.partition("=")
+        name, named, weights = pair.partition("=")
         weights = weights or name
-        if weights != "pocket" and not Path(weights).is_file():
-            raise RequestError(f"--model {pair}: there is no file {weights}; write NAME=PATH, or pocket")
-        parsed.append((Path(name).stem if not pair.partition("=")[1] and name != "pocket" else name, weights))
-    return tuple(parsed) or (("pocket", "pocket"),)
+        if not (known := weights in PACKAGED) and not Path(weights).exists():
+            from longtake.pipeline import model_names  # torch is loaded from here on
+
+            if not (known := weights in model_names()):
+                raise RequestError(
+                    f"--model {pair}: there is no file or folder {weights}; write NAME=PATH, or a model by name: "
+                    f"{', '.join(model_names())}"
+                )
+        parsed.append((name if named or known else Path(name).stem, weights))
+    return tuple(parsed) or Config.models

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from longtake.errors import RequestError
+from longtake.flags import takes
 
 if TYPE_CHECKING:
     from longtake.train.loop import Budget, Outcome
@@ -34,6 +35,32 @@ Sizes = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
 Compile = Annotated[bool, typer.Option(help="Compile the networks: slower to start, then faster.")]
+
+
+class Sitting(NamedTuple):
+    """How long a run may take, and where it runs."""
+
+    minutes: float | None
+    steps: int | None
+    where: dict[str, Any]
+
+    @property
+    def budget(self) -> Budget:
+        from longtake.train.loop import Budget
+
+        return Budget(self.minutes, self.steps)
+
+
+def sitting(
+    minutes: Minutes = None,
+    steps: Steps = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> Sitting:
+    """Of every command that learns."""
+    _threads(threads)
+    return Sitting(minutes, steps, {"device": device, "seed": seed})
 
 
 @app.command("data")
@@ -102,83 +129,73 @@ def encode_command(
 
 
 @app.command("text")
+@takes(sitting)
 def text_command(
+    how: Sitting,
     out: Out,
     preset: Preset = "pocket",
     vocabulary: Vocabulary = "pocket",
-    minutes: Minutes = None,
-    steps: Steps = None,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
 ) -> None:
     """Pretrain the text encoder on captions alone."""
     from longtake.train.text import TextPlan, train_text
 
-    _threads(threads)
-    plan = TextPlan(out=out, preset=preset, vocabulary=vocabulary, device=device, seed=seed)
-    _finish(train_text(plan, _budget(minutes, steps)))
+    plan = TextPlan(out=out, preset=preset, vocabulary=vocabulary, **how.where)
+    _finish(train_text(plan, how.budget))
 
 
 @app.command("vae")
+@takes(sitting)
 def vae_command(
+    how: Sitting,
     data: Annotated[Path, typer.Option(help="Folder of rendered groups.")],
     out: Out,
     preset: Preset = "pocket",
-    minutes: Minutes = None,
-    steps: Steps = None,
     size: Sizes = None,
     batch: Annotated[int, typer.Option(help="Pieces a step.")] = 16,
     crop: Annotated[
         int, typer.Option(help="Side of the training crops in pixels; 0 for whole frames.")
     ] = 160,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
     compile: Compile = True,
 ) -> None:
     """Train the autoencoder on rendered groups."""
     from longtake.train.vae import VaePlan, train_vae
 
-    _threads(threads)
     plan = VaePlan(
-        data=data, out=out, preset=preset, sizes=parse_sizes(size), batch=batch, crop=crop, device=device,
-        seed=seed, compile=compile,
+        data=data, out=out, preset=preset, sizes=parse_sizes(size), batch=batch, crop=crop, compile=compile,
+        **how.where,
     )  # fmt: skip
-    _finish(train_vae(plan, _budget(minutes, steps)))
+    _finish(train_vae(plan, how.budget))
 
 
 @app.command("decoder")
+@takes(sitting)
 def decoder_command(
+    how: Sitting,
     data: Annotated[Path, typer.Option(help="Folder of rendered groups.")],
     out: Out,
     model: Annotated[str, typer.Option(help="pocket, or the path of a weights file.")] = "pocket",
-    minutes: Minutes = None,
-    steps: Steps = None,
     size: Sizes = None,
     batch: Annotated[int, typer.Option(help="Pieces a step.")] = 16,
     crop: Annotated[
         int, typer.Option(help="Side of the training crops in pixels; 0 for whole frames.")
     ] = 128,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
     compile: Compile = True,
 ) -> None:
     """Go on training the decoder of a finished model; its latents, and all that was trained on them, stay."""
     from longtake.model.checkpoint import PACKAGED
     from longtake.train.decoder import DecoderPlan, train_decoder
 
-    _threads(threads)
     plan = DecoderPlan(
         data=data, out=out, model=PACKAGED if model == "pocket" else Path(model), sizes=parse_sizes(size), batch=batch,
-        crop=crop, device=device, seed=seed, compile=compile,
+        crop=crop, **how.where, compile=compile,
     )  # fmt: skip
-    _finish(train_decoder(plan, _budget(minutes, steps)))
+    _finish(train_decoder(plan, how.budget))
 
 
 @app.command("dit")
+@takes(sitting)
 def dit_command(
+    how: Sitting,
     data: Annotated[Path | None, typer.Option(help="Folder of encoded clips.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run: checkpoint, log, sheets and model.")
@@ -187,18 +204,12 @@ def dit_command(
     text: Annotated[Path | None, typer.Option(help="Pretrained text encoder.")] = None,
     init: Annotated[Path | None, typer.Option(help="A model to start from.")] = None,
     preset: Preset = "pocket",
-    minutes: Minutes = None,
-    steps: Steps = None,
     size: Sizes = None,
     clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 32,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
     compile: Compile = True,
     dry_run: DryRun = False,
 ) -> None:
     """Train the transformer and the text encoder together on encoded clips."""
-    _threads(threads)
     if dry_run:
         from longtake.model.presets import dry_run as describe
 
@@ -216,13 +227,15 @@ def dit_command(
     assert text is not None
     plan = DitPlan(
         data=data, out=out, vae=vae, text=text, init=init, preset=preset, sizes=parse_sizes(size),
-        device=device, seed=seed, mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
+        **how.where, mixture=Mixture(clips=clips, images=4 * clips), compile=compile,
     )  # fmt: skip
-    _finish(train_dit(plan, _budget(minutes, steps)))
+    _finish(train_dit(plan, how.budget))
 
 
 @app.command("lora")
+@takes(sitting)
 def lora_command(
+    how: Sitting,
     data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and lora.safetensors.")],
     init: Annotated[Path, typer.Option(help="The model the adapter is for.")],
@@ -230,52 +243,71 @@ def lora_command(
     alpha: Annotated[float, typer.Option(help="Strength at scale 1 is alpha / rank.")] = 8.0,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     preset: Preset = "pocket",
-    minutes: Minutes = None,
-    steps: Steps = None,
     size: Sizes = None,
     clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 8,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
 ) -> None:
     """Fine-tune a model by a small adapter on encoded clips; `longtake generate --lora` uses it."""
     from longtake.train.data import Mixture
     from longtake.train.dit import DitPlan
     from longtake.train.lora import LoraConfig, train_lora
 
-    _threads(threads)
     plan = DitPlan(
         data=data, out=out, vae=init, text=init, init=init, preset=preset, sizes=parse_sizes(size),
-        device=device, seed=seed, mixture=Mixture(clips=clips, images=4 * clips), compile=False,
+        **how.where, mixture=Mixture(clips=clips, images=4 * clips), compile=False,
     )  # fmt: skip
-    _finish(train_lora(plan, LoraConfig(rank, alpha, rate), _budget(minutes, steps)))
+    _finish(train_lora(plan, LoraConfig(rank, alpha, rate), how.budget))
+
+
+@app.command("distill")
+@takes(sitting)
+def distill_command(
+    how: Sitting,
+    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log, adapter and model.")],
+    init: Annotated[Path, typer.Option(help="The model that shall take fewer steps.")],
+    student_steps: Annotated[int, typer.Option(help="Steps it shall take, without guidance.")] = 4,
+    within: Annotated[int, typer.Option(help="Steps of the model, with guidance, in one of those.")] = 2,
+    guidance: Annotated[float, typer.Option(help="Guidance that shall be in it.")] = 3.0,
+    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 64,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    preset: Preset = "pocket",
+    size: Sizes = None,
+    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 16,
+    compile: Compile = True,
+) -> None:
+    """Teach a model to make in few steps without guidance what takes it twice as many with it."""
+    from longtake.train.distill import DistillPlan, mixture_of, train_distill
+    from longtake.train.lora import LoraConfig
+
+    plan = DistillPlan(
+        data=data, out=out, vae=init, text=init, init=init, preset=preset, sizes=parse_sizes(size),
+        **how.where, mixture=mixture_of(clips), compile=compile, student_steps=student_steps,
+        within=within, guidance=guidance, lora=LoraConfig(rank, rank, rate),
+    )  # fmt: skip
+    _finish(train_distill(plan, how.budget))
 
 
 @app.command("grader")
+@takes(sitting)
 def grader_command(
+    how: Sitting,
     data: Annotated[Path, typer.Option(help="Folder of rendered films.")],
     out: Out,
     vocabulary: Vocabulary = "pocket",
     atlas: Annotated[
         Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
     ] = None,
-    minutes: Minutes = None,
-    steps: Steps = None,
     size: Sizes = None,
     batch: Annotated[int, typer.Option(help="Clips a step.")] = 4,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
 ) -> None:
     """Train the grader that `longtake eval pocket` reads pictures with."""
     from longtake.train.grader import GraderPlan, train_grader
 
-    _threads(threads)
     plan = GraderPlan(
         data=data, out=out, sizes=parse_sizes(size), vocabulary=vocabulary, atlas=atlas, batch=batch,
-        device=device, seed=seed,
+        **how.where,
     )  # fmt: skip
-    _finish(train_grader(plan, _budget(minutes, steps)))
+    _finish(train_grader(plan, how.budget))
 
 
 @app.command("pocket")
@@ -313,22 +345,18 @@ def pocket_command(
 
 
 @app.command("upscale")
+@takes(sitting)
 def upscale_command(
+    how: Sitting,
     out: Out,
     atlas: Annotated[Path | None, typer.Option(help="Atlas file; large tiles teach most.")] = None,
     scenes: Annotated[int, typer.Option(help="Scenes to render.")] = 150,
-    minutes: Minutes = None,
-    steps: Steps = None,
-    device: Device = "cpu",
-    seed: Seed = 0,
-    threads: Threads = None,
 ) -> None:
     """Train the upscaler that brings native frames to the asked size."""
     from longtake.train.upscale import UpscalePlan, train_upscale
 
-    _threads(threads)
-    plan = UpscalePlan(out=out, atlas=atlas, scenes=scenes, device=device, seed=seed)
-    _finish(train_upscale(plan, _budget(minutes, steps)))
+    plan = UpscalePlan(out=out, atlas=atlas, scenes=scenes, **how.where)
+    _finish(train_upscale(plan, how.budget))
 
 
 def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
@@ -341,12 +369,6 @@ def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
             f"cannot read the sizes {text!r}; write them as WIDTHxHEIGHT, for example 320x192,256x256"
         )
     return tuple((int(match[1]), int(match[2])) for match in found if match)
-
-
-def _budget(minutes: float | None, steps: int | None) -> Budget:
-    from longtake.train.loop import Budget
-
-    return Budget(minutes, steps)
 
 
 def _threads(count: int | None) -> None:

@@ -2,7 +2,7 @@
 
 render pieces -> train the autoencoder -> freeze it -> render films -> encode them -> train the text encoder ->
 train the transformer (images first, then clips, at last on history it made itself) -> train the decoder on ->
-train the grader -> one file.
+distil to few steps -> train the grader -> two files, the model and the one that takes few steps.
 Every part resumes by itself, and `progress.json` remembers what each has spent, so the same call goes on where it
 stopped. The same plan runs on two CPU cores for hours and on one GPU for minutes: only preset, device and
 minutes differ.
@@ -24,6 +24,7 @@ from longtake.errors import RequestError
 from longtake.model import checkpoint as weights
 from longtake.train.data import Mixture
 from longtake.train.decoder import DecoderPlan, train_decoder
+from longtake.train.distill import DistillPlan, mixture_of, train_distill
 from longtake.train.dit import DitPlan, train_dit
 from longtake.train.grader import GraderPlan, train_grader
 from longtake.train.loop import Budget, Outcome
@@ -33,10 +34,11 @@ from longtake.train.vae import VaePlan, preset, train_vae
 from longtake.world.sampler import PRESETS
 
 SHARES: Mapping[str, float] = {
-    "pieces": 0.04, "vae": 0.20, "films": 0.12, "text": 0.02, "dit": 0.45, "decoder": 0.09, "grader": 0.04,
+    "pieces": 0.04, "vae": 0.20, "films": 0.12, "text": 0.02, "dit": 0.40, "decoder": 0.09, "distill": 0.05,
+    "grader": 0.04,
 }  # fmt: skip
 """Of the budget. What is left over (0.04) is for encoding, which takes as long as it takes."""
-MODEL = "pocket.safetensors"
+MODEL, FAST = "pocket.safetensors", "pocket-fast.safetensors"
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,12 @@ def train_pocket(plan: PocketPlan) -> Path:
         batch=vae_plan.batch, crop=vae_plan.crop, compile=plan.compile, **common,
     )  # fmt: skip
     run.learn("decoder", lambda budget: train_decoder(decoder_plan, budget))
+    whole = plan.out / "decoder" / "model.safetensors"
+    distill_plan = DistillPlan(
+        data=plan.out / "clips", out=plan.out / "distill", vae=whole, text=whole, init=whole, preset=plan.preset,
+        sizes=sizes, mixture=mixture_of(plan.batch), compile=plan.compile, **common,
+    )  # fmt: skip
+    run.learn("distill", lambda budget: train_distill(distill_plan, budget))
     grader_plan = GraderPlan(
         data=plan.out / "films", out=plan.out / "grader", sizes=sizes, vocabulary=plan.vocabulary, atlas=plan.atlas,
         batch=max(2, plan.batch // 4), **common,
@@ -115,18 +123,18 @@ def train_pocket(plan: PocketPlan) -> Path:
 
 def _finish(plan: PocketPlan, sizes: tuple[tuple[int, int], ...]) -> Path:
     """The averaged networks in bf16, with the vocabulary that the director reads."""
-    model = weights.load(plan.out / "decoder" / "model.safetensors")
     words = PRESETS[plan.vocabulary]
     slots = ("subjects", "places", "times", "weathers", "shots", "cameras", "actions")
     extra = {
         "vocabulary": {slot: list(getattr(words, slot)) for slot in slots},
         "version": plan.version or f"{plan.preset} {plan.minutes:g} min",
     }
-    path = plan.out / MODEL
-    parts = {"dit": model.dit, "vae": model.vae, "text": model.text}
-    config = replace(model.config, sizes=sizes)
-    weights.save(path, parts, config, model.tokenizer.to_json(), extra=extra, dtype=torch.bfloat16)
-    return path
+    for name, part in ((MODEL, "decoder"), (FAST, "distill")):
+        model = weights.load(plan.out / part / "model.safetensors")
+        modules = {"dit": model.dit, "vae": model.vae, "text": model.text}
+        config, tokens = replace(model.config, sizes=sizes), model.tokenizer.to_json()
+        weights.save(plan.out / name, modules, config, tokens, extra=extra, dtype=torch.bfloat16)
+    return plan.out / MODEL
 
 
 class _Run:
