@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtake.ahead import ahead
 from longtake.director import compile
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, describe, write
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from longtake.adapt.fit import Options
     from longtake.model.checkpoint import Models
 
+_AHEAD = 4
+"""Batches of frames that are decoded and finished while those before them are marked and encoded."""
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
@@ -258,8 +261,9 @@ def _write_film(
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
     progress = Progress(stage="denoise")
+    made = ahead(lambda: frames, _AHEAD)
     try:
-        for event in frames:
+        for event in made:
             if isinstance(event, Progress):
                 yield (progress := event)
                 continue
@@ -274,6 +278,7 @@ def _write_film(
         writer.finish()
         return writer.frames
     except BaseException:
+        made.close()
         if writer is not None:
             writer.abandon()
         raise

@@ -25,7 +25,7 @@ MAKING = 0.6
 """Share of the work that is sampling; the rest is decoding, finishing and writing."""
 
 
-_BATCH = 8
+_BATCH = 4
 """Finished frames that are handed on at once."""
 
 
