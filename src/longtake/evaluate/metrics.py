@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,14 +17,12 @@ from einops import rearrange
 from torch import Tensor
 
 from longtake.evaluate import camera
-from longtake.evaluate.grader import GLOBAL, MOTION, Grader, track
+from longtake.evaluate.grader import GLOBAL, MOTION, SEEN, Grader, Seen, peaks, track
 from longtake.model.device import autocast
 from longtake.world.scene import Scene
 
 READ = 16
 """Frames of a clip that the grader reads, evenly spaced; it was trained on as many."""
-SEEN = 0.3
-"""Certainty above which a subject counts as seen in a frame."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,10 @@ class Reading:
     """Subject -> highest certainty in a frame, mean over the frames."""
     tracks: Mapping[str, np.ndarray]
     """Subject -> x y w h certainty in each frame, [t 5]."""
+    counts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Subject -> how many are seen in each frame, [t]."""
+    states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Subject -> state -> whether it is in it in each frame, bool [t]; empty for a grader that knows no states."""
 
 
 @torch.no_grad()
@@ -59,7 +61,43 @@ def read(grader: Grader, frames: Tensor, count: int = READ) -> Reading:
     }
     path = _filled(tracks[subjects[int(certain.argmax())]], index.numpy(), len(frames))
     words["camera"] = camera.movement(frames, path).name(float(path[-1, 0] - path[0, 0]))
-    return Reading(words, dict(zip(subjects, certain.tolist(), strict=True)), tracks)
+    counted = peaks(maps).sum((3, 4))[0].numpy()  # t s
+    counts = {name: counted[:, i] for i, name in enumerate(subjects)}
+    return Reading(
+        words, dict(zip(subjects, certain.tolist(), strict=True)), tracks, counts, _states(grader, seen)
+    )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads clips: a grader, and others for the words that it has not learned well enough."""
+
+    grader: Grader
+    others: Mapping[str, Grader] = field(default_factory=dict)
+    """Slot of MOTION -> who reads it."""
+
+    @torch.no_grad()
+    def read(self, frames: Tensor, count: int = READ) -> Reading:
+        """As `read`; the others read READ frames always, as they were trained to."""
+        reading = read(self.grader, frames, count)
+        words = dict(reading.words)
+        index = torch.linspace(0, len(frames) - 1, READ).round().long()
+        for slot, grader in self.others.items():
+            with autocast(torch.device("cpu")):
+                said = grader(frames[None, index].float() / 255).words[slot]
+            words[slot] = getattr(grader.words, slot)[int(said[0].argmax())]
+        return replace(reading, words=words)
+
+
+def _states(grader: Grader, seen: Seen) -> dict[str, dict[str, np.ndarray]]:
+    """Subject -> state -> bool [t], each read where the subject is most certain in the frame."""
+    cells = seen.maps[0].float().flatten(2).argmax(2)  # t s
+    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)") > 0
+    frames = torch.arange(len(cells))
+    return {
+        name: {state: found[frames, n, cells[:, i]].numpy() for n, state in enumerate(grader.words.state)}
+        for i, name in enumerate(grader.words.subject)
+    }
 
 
 def _filled(path: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
@@ -133,6 +171,52 @@ def moves_as_asked(scene: Scene, reading: Reading) -> bool | None:
     return bool(slope < -0.05 if lead.direction == "left" else slope > 0.05)
 
 
+def count(scene: Scene, reading: Reading) -> bool | None:
+    """As many of the lead are seen as were asked for, in the frame in the middle of all counts."""
+    lead = scene.actors[0]
+    seen = reading.counts.get(lead.code)
+    return None if seen is None else round(float(np.median(seen))) == lead.count
+
+
+CHANGES = {"eat": ("bitten", True), "wake_up": ("asleep", False)}
+"""Interaction -> the state that actors[1] changes, and what it is afterwards."""
+
+
+def stays(scene: Scene, reading: Reading) -> bool | None:
+    """What is done is done: bitten once, always bitten; awake once, always awake."""
+    if scene.interaction not in CHANGES:
+        return None
+    state, after = CHANGES[scene.interaction]
+    code = scene.actors[1].code
+    if state not in reading.states.get(code, {}):
+        return None
+    seen = reading.tracks[code][:, 4] > SEEN
+    return changes_once(reading.states[code][state][seen] == after)
+
+
+def changes_once(true: np.ndarray) -> bool:
+    """Whether a single change from false to true explains 85 % of the frames, and most of those on either side."""
+    for at in range(2, len(true) - 1):
+        before, after = (~true[:at]), true[at:]
+        if before.sum() + after.sum() >= 0.85 * len(true) and min(before.mean(), after.mean()) > 0.6:
+            return True
+    return False
+
+
+def comes_back(scene: Scene, reading: Reading) -> bool | None:
+    """What passes behind something is seen before on its one side, and afterwards on the other."""
+    if scene.interaction != "pass_behind":
+        return None
+    a, b = (reading.tracks.get(actor.code) for actor in scene.actors[:2])
+    if a is None or b is None:
+        return None
+    both = (a[:, 4] > SEEN) & (b[:, 4] > SEEN)
+    side = np.sign(a[:, 0] - b[:, 0])
+    part = 2 * len(side) // 5
+    before, after = side[:part][both[:part]], side[-part:][both[-part:]]
+    return len(before) >= 2 and len(after) >= 2 and bool(np.median(before) * np.median(after) < 0)
+
+
 QUESTIONS: dict[str, Question] = {
     "subject": subject,
     "nothing else": alone,
@@ -147,51 +231,13 @@ QUESTIONS: dict[str, Question] = {
 }
 
 
-def score(scenes: Sequence[Scene], readings: Sequence[Reading]) -> dict[str, tuple[float, int]]:
+def score(
+    scenes: Sequence[Scene], readings: Sequence[Reading], questions: Mapping[str, Question] = QUESTIONS
+) -> dict[str, tuple[float, int]]:
     """Question -> (share of clips that answer it rightly, how many were asked)."""
     table = {}
-    for name, ask in QUESTIONS.items():
+    for name, ask in questions.items():
         answers = [ask(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
         asked = [answer for answer in answers if answer is not None]
         table[name] = (sum(asked) / len(asked) if asked else math.nan, len(asked))
     return table
-
-
-# ---- physics: the same measurement on the stage's own clip and on the generated one ----
-
-
-def fall_rate(path: np.ndarray, fps: float) -> float | None:
-    """Acceleration downwards while in the air, in the subject's own heights a second squared.
-
-    The longest stretch of at least 5 frames that a parabola explains to 2 % of its travel is taken.
-    path: x y w h certainty in every frame, [t 5]. None where nothing falls.
-    """
-    foot, height = path[:, 1] + path[:, 3] / 2, float(np.median(path[:, 3]))
-    best: tuple[int, float] | None = None
-    for length in range(len(path), 4, -1):
-        for start in range(len(path) - length + 1):
-            part = slice(start, start + length)
-            if (path[part, 4] < SEEN).any():
-                continue
-            t = np.arange(length) / fps
-            curve = np.polyfit(t, foot[part], 2)
-            travel = np.ptp(foot[part])
-            rest = foot[part] - np.polyval(curve, t)
-            if curve[0] > 0 and travel > 0.5 * height and np.sqrt((rest**2).mean()) < 0.02 * travel + 0.004:
-                best = best or (length, 2 * float(curve[0]) / max(height, 1e-3))
-        if best:
-            return best[1]
-    return None
-
-
-def rebound(path: np.ndarray) -> float | None:
-    """Height of the second rise over that of the first drop, of something that bounces; None if it does not."""
-    if (path[:, 4] < SEEN).mean() > 0.3:
-        return None
-    foot = path[:, 1] + path[:, 3] / 2
-    ground = foot.max()
-    low = [i for i in range(1, len(foot) - 1) if foot[i] >= foot[i - 1] and foot[i] > foot[i + 1]]
-    if len(low) < 2 or ground - foot.min() < 0.05:
-        return None
-    first, second = ground - foot[: low[0] + 1].min(), ground - foot[low[0] : low[1] + 1].min()
-    return float(second / first) if first > 0.03 else None

@@ -57,8 +57,9 @@ class GraderPlan(RunPlan):
     batch: int = 4
     stills: float = 0.5
     """First share of the budget, spent on single frames of many clips; what takes several frames is learned after."""
+    word_clips: int = 3000
+    """Clips at most that are looked at in the end for the words alone, see `teach_words`."""
     word_steps: int = 2000
-    """Steps at the end in which the words alone are learned, see `teach_words`."""
     rate: float = 2e-3
     held: int = 64
     """Held-out clips that measure accuracy."""
@@ -406,7 +407,7 @@ def teach_words(grader: Grader, films: Films, plan: GraderPlan, device: torch.de
     """
     chance = torch.Generator().manual_seed(plan.seed)
     glimpses, paths, truths = [], [], []
-    for _ in range(-(-films.clips // plan.batch)):
+    for _ in range(-(-min(films.clips, plan.word_clips) // plan.batch)):
         frames, labels = films.draw(plan.batch)
         with torch.no_grad(), autocast(device):
             maps, sizes, _, glimpse = grader.look(roughen(frames, chance).to(device))
@@ -426,9 +427,10 @@ def teach_words(grader: Grader, films: Films, plan: GraderPlan, device: torch.de
         )
         rows = torch.randint(len(seen), (64,), generator=chance)
         noisy = seen[rows] + spread * torch.randn(seen[rows].shape, generator=chance).to(device)
-        loss = sum(
-            word_losses(grader.tell(noisy, path[rows]), {k: v[rows] for k, v in told.items()}).values()
+        losses = word_losses(
+            grader.tell(noisy, path[rows]), {slot: truth[rows] for slot, truth in told.items()}
         )
+        loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
