@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from longtake.evaluate.pocket import EvalPlan, make_latents
+from longtake.evaluate.clips import EvalPlan, make_latents
 from longtake.model import checkpoint
 from longtake.world.captions import full_caption
 from longtake.world.sampler import PRESETS, holds_out_place, sample_scene

@@ -1,4 +1,4 @@
-"""The questions are answered from readings alone, physics is recovered from tracks, held-out means held out."""
+"""The questions are answered from readings alone, and held-out means held out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from longtake.evaluate import metrics
 from longtake.evaluate.pocket import held_out_scenes
 from longtake.judge import camera
-from longtake.judge.grader import Grader, Words, load, save, track
+from longtake.judge.grader import Grader, Words, load, peaks, save, track
 from longtake.judge.reading import Reading, read
 from longtake.world.captions import full_caption
 from longtake.world.concepts import grammar
@@ -22,7 +22,7 @@ from longtake.world.scene import Actor, Scene
 DOG, CAT = "1f415", "1f408"
 WORDS = Words(
     (DOG, CAT), ("beach", "meadow"), ("noon", "night"), ("clear",), ("full",), ("walk",), ("left", "right"),
-    ("static",),
+    ("static",), ("bitten",),
 )  # fmt: skip
 
 
@@ -109,23 +109,54 @@ def test_direction_is_the_way_a_subject_goes_under_a_still_camera() -> None:
     )
 
 
-def thrown(acceleration: float, fps: int = 12) -> np.ndarray:
-    """A thing of height 0.2 that falls from the top and then lies still; y grows downwards."""
-    t = np.arange(24) / fps
-    foot = np.minimum(0.2 + 0.5 * acceleration * 0.2 * t**2, 0.9)
-    return np.stack([np.full(24, 0.5), foot - 0.1, np.full(24, 0.2), np.full(24, 0.2), np.ones(24)], -1)
+def test_things_are_counted_in_the_middle_of_all_frames() -> None:
+    scene = Scene((Actor(DOG, count=2),), "beach")
+    found = reading({DOG: 0.9})
+    seen = Reading(found.words, found.certainty, found.tracks, {DOG: np.array([2, 2, 1, 2, 3, 2, 2, 1])})
+    assert metrics.count(scene, seen) is True
+    assert metrics.count(Scene((Actor(DOG),), "beach"), seen) is False
+    assert metrics.count(scene, found) is None
 
 
-def test_a_fall_gives_its_acceleration_in_heights_a_second_squared() -> None:
-    assert metrics.fall_rate(thrown(6.0), 12) == pytest.approx(6.0, rel=0.15)
-    assert metrics.fall_rate(thrown(0.0), 12) is None
+def test_two_that_stand_apart_are_two_peaks_and_one_that_is_wide_is_one() -> None:
+    maps = torch.full((1, 1, 2, 6, 12), -6.0)
+    maps[0, 0, 0, 3, 2], maps[0, 0, 0, 3, 8] = 3.0, 1.0
+    maps[0, 0, 1, 3, 4:7] = torch.tensor([1.0, 2.0, 1.0])
+    assert peaks(maps).sum((3, 4)).tolist() == [[[2, 1]]]
 
 
-def test_a_rebound_is_the_share_of_the_height_that_comes_back() -> None:
-    down, up = np.linspace(0.2, 0.9, 8), np.linspace(0.9, 0.55, 5)[1:]
-    foot = np.concatenate([down, up, up[::-1], [0.9, 0.8, 0.85]])
-    path = np.stack([foot * 0 + 0.5, foot - 0.1, foot * 0 + 0.2, foot * 0 + 0.2, foot * 0 + 1], -1)
-    assert metrics.rebound(path) == pytest.approx(0.5, abs=0.08)
+@pytest.mark.parametrize(
+    ("bitten", "kept"),
+    [
+        ("0000111111111111", True),
+        ("0000111101111111", True),  # one misreading
+        ("0000111100000000", False),  # it is whole again
+        ("0000000000000000", False),  # nobody bites
+        ("1111111111111111", False),  # it was never whole
+        ("0101010101010101", False),
+    ],
+)
+def test_what_is_bitten_stays_bitten(bitten: str, kept: bool) -> None:
+    cookie, frames = "1f36a", np.array([c == "1" for c in bitten])
+    path = np.tile(np.array([0.5, 0.5, 0.1, 0.1, 0.9]), (len(frames), 1))
+    seen = Reading({}, {}, {cookie: path}, {}, {cookie: {"bitten": frames}})
+    scene = Scene((Actor(DOG, action="stand"), Actor(cookie)), "beach", interaction="eat")
+    assert metrics.stays(scene, seen) is kept
+    assert metrics.stays(Scene((Actor(DOG),), "beach"), seen) is None
+    path[:, 4] = 0.1  # a cookie that is not there does not stay bitten
+    assert metrics.stays(scene, seen) is False
+
+
+def test_who_passes_behind_comes_out_on_the_other_side() -> None:
+    scene = Scene((Actor(DOG), Actor(CAT)), "beach", interaction="pass_behind")
+    found = reading({DOG: 0.9, CAT: 0.9})
+    found.tracks[DOG][:, 0] = np.linspace(0.1, 0.9, 8)
+    found.tracks[DOG][3:5, 4] = 0.0  # hidden meanwhile
+    assert metrics.comes_back(scene, found) is True
+    found.tracks[DOG][4:, 4] = 0.0  # gone for good
+    assert metrics.comes_back(scene, found) is False
+    found.tracks[DOG][:, 4], found.tracks[DOG][:, 0] = 0.9, 0.2  # stands there
+    assert metrics.comes_back(scene, found) is False
 
 
 def test_the_grader_reads_any_clip_and_survives_its_file(tmp_path) -> None:
@@ -135,6 +166,7 @@ def test_the_grader_reads_any_clip_and_survives_its_file(tmp_path) -> None:
     found = read(grader, clip)
     assert set(found.certainty) == {DOG, CAT} and found.tracks[DOG].shape == (16, 5)
     assert found.words["place"] in WORDS.place
+    assert found.counts[DOG].shape == found.states[CAT]["bitten"].shape == (16,)
     save(grader, tmp_path / "g.safetensors", {"subject": 0.5})
     again = read(load(tmp_path / "g.safetensors"), clip)
     assert again.certainty[DOG] == pytest.approx(found.certainty[DOG], abs=0.02)

@@ -25,7 +25,7 @@ from longtake.world.sampler import (
 from longtake.world.scene import Actor, Scene
 
 
-@pytest.mark.parametrize("preset", ["pocket", "full"])
+@pytest.mark.parametrize("preset", ["pocket", "probes", "full"])
 def test_training_never_sees_what_is_held_out(preset: str) -> None:
     rng, vocabulary = random.Random(0), PRESETS[preset]
     assert not any(is_held_out(sample_scene(rng, vocabulary)) for _ in range(3000))
@@ -45,7 +45,7 @@ def test_the_pocket_split() -> None:
     assert not any(holds_out_action(c, resting(concept(c)) or "walk") for c in pocket.subjects)
 
 
-@pytest.mark.parametrize("preset", ["pocket", "full"])
+@pytest.mark.parametrize("preset", ["pocket", "probes", "full"])
 def test_scenes_make_sense(preset: str) -> None:
     rng, vocabulary = random.Random(1), PRESETS[preset]
     for _ in range(2000):
@@ -98,7 +98,7 @@ def test_codes_lists_subjects_and_props() -> None:
     assert "splat" in codes(PRESETS["full"])
 
 
-@pytest.mark.parametrize("preset", ["pocket", "full"])
+@pytest.mark.parametrize("preset", ["pocket", "probes", "full"])
 def test_a_twin_differs_in_one_word_and_stays_on_its_side_of_the_split(preset: str) -> None:
     vocabulary, rng, flips = PRESETS[preset], random.Random(11), 0
     for number in range(300):

@@ -23,9 +23,14 @@ def pocket_command(
     out: Out,
     clips: Annotated[int, typer.Option(help="Held-out scenes to ask for.")] = 60,
     model: Annotated[str, typer.Option(help="pocket, or the path of a weights file.")] = "pocket",
-    grader: Annotated[Path | None, typer.Option(help="A grader's file; the shipped one by default.")] = None,
+    grader: Annotated[
+        Path | None, typer.Option(help="A grader's file; the shipped judge by default.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own by default.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; the model's own by default.")] = None,
+    probes: Annotated[
+        int, typer.Option(help="Scenes of each special question; 0 leaves them out.", min=0)
+    ] = 12,
     drift: Annotated[int, typer.Option(help="One-minute takes to measure drift on; 0 for none.")] = 3,
     seed: Annotated[int, typer.Option(help="Chooses the scenes and the noise.")] = 0,
 ) -> None:
@@ -33,9 +38,11 @@ def pocket_command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from longtake.evaluate.pocket import EvalPlan, Result, evaluate
+    from longtake.evaluate.clips import EvalPlan
+    from longtake.evaluate.pocket import Result, evaluate
     from longtake.evaluate.report import write_report
-    from longtake.judge.grader import SHIPPED, load
+    from longtake.judge.grader import JUDGE, load
+    from longtake.judge.reading import Reader
     from longtake.pipeline import load_models, weights_id
 
     models = load_models(model)
@@ -45,24 +52,30 @@ def pocket_command(
         size=models.config.sizes[0],
         steps=steps or recipe.steps,
         guidance=recipe.guidance if guidance is None else guidance,
+        probes=probes,
         drift=drift,
         seed=seed,
     )
+    # the judge learned its actions from few clips: those the other grader reads
+    reader = Reader(load(JUDGE), {"action": load()}) if grader is None else Reader(load(grader))
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("evaluating", total=1.0)
-        for event in evaluate(models, load(grader or SHIPPED), plan):
+        for event in evaluate(models, reader, plan):
             if isinstance(event, Result):
                 result = event
             else:
                 bar.update(task, description=event[0], completed=event[1])
     result.about = {
-        "weights": weights_id(models), "clips": clips, "steps": plan.steps, "guidance": plan.guidance, "seed": seed,
-        "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
+        "weights": weights_id(models), "clips": clips, "probes": probes, "steps": plan.steps,
+        "guidance": plan.guidance, "seed": seed, "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
     }  # fmt: skip
     page = write_report(result, out)
-    for question, sets in result.table.items():
+    for question, sets in (result.table | result.probes).items():
         shares = "  ".join(f"{name} {100 * share:3.0f} %" for name, (share, _) in sets.items())
-        typer.echo(f"{question:13} {shares}  ({sets['generated'][1]} asked)")
+        typer.echo(f"{question:20} {shares}  ({sets['generated'][1]} asked)")
+    for measure, row in result.physics.items():
+        shares = "  ".join(f"{name} {100 * ratio.near:3.0f} %" for name, ratio in row.items())
+        typer.echo(f"{measure:20} {shares}  ({row['renders'].asked} asked)")
     typer.echo(f"autoencoder: {result.psnr['whole']} dB whole, {result.psnr['subject']} dB on subjects")
     typer.echo(str(page))
 

@@ -8,12 +8,13 @@ nothing but their pixels. Positions are shares of the picture, x to the right an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from longtake.judge import camera
-from longtake.judge.reading import SEEN, Reading
+from longtake.judge.grader import SEEN
+from longtake.judge.reading import Reading
 from longtake.world.scene import Scene
 
 GONE = 0.05
@@ -79,6 +80,52 @@ def moves_as_asked(scene: Scene, reading: Reading) -> bool | None:
     return went < -GONE if lead.direction == "left" else went > GONE
 
 
+def count(scene: Scene, reading: Reading) -> bool | None:
+    """As many of the lead are seen as were asked for, in the frame in the middle of all counts."""
+    lead = scene.actors[0]
+    seen = reading.counts.get(lead.code)
+    return None if seen is None else round(float(np.median(seen))) == lead.count
+
+
+CHANGES = {"eat": ("bitten", True), "wake_up": ("asleep", False)}
+"""Interaction -> the state that actors[1] changes, and what it is afterwards."""
+
+
+def stays(scene: Scene, reading: Reading) -> bool | None:
+    """What is done is done: bitten once, always bitten; awake once, always awake."""
+    if scene.interaction not in CHANGES:
+        return None
+    state, after = CHANGES[scene.interaction]
+    code = scene.actors[1].code
+    if state not in reading.states.get(code, {}):
+        return None
+    seen = reading.tracks[code][:, 4] > SEEN
+    return changes_once(reading.states[code][state][seen] == after)
+
+
+def changes_once(true: np.ndarray) -> bool:
+    """Whether a single change from false to true explains 85 % of the frames, and most of those on either side."""
+    for at in range(2, len(true) - 1):
+        before, after = (~true[:at]), true[at:]
+        if before.sum() + after.sum() >= 0.85 * len(true) and min(before.mean(), after.mean()) > 0.6:
+            return True
+    return False
+
+
+def comes_back(scene: Scene, reading: Reading) -> bool | None:
+    """What passes behind something is seen before on its one side, and afterwards on the other."""
+    if scene.interaction != "pass_behind":
+        return None
+    a, b = (reading.tracks.get(actor.code) for actor in scene.actors[:2])
+    if a is None or b is None:
+        return None
+    both = (a[:, 4] > SEEN) & (b[:, 4] > SEEN)
+    side = np.sign(a[:, 0] - b[:, 0])
+    part = 2 * len(side) // 5
+    before, after = side[:part][both[:part]], side[-part:][both[-part:]]
+    return len(before) >= 2 and len(after) >= 2 and bool(np.median(before) * np.median(after) < 0)
+
+
 QUESTIONS: dict[str, Question] = {
     "subject": subject,
     "nothing else": alone,
@@ -93,51 +140,13 @@ QUESTIONS: dict[str, Question] = {
 }
 
 
-def score(scenes: Sequence[Scene], readings: Sequence[Reading]) -> dict[str, tuple[float, int]]:
+def score(
+    scenes: Sequence[Scene], readings: Sequence[Reading], questions: Mapping[str, Question] = QUESTIONS
+) -> dict[str, tuple[float, int]]:
     """Question -> (share of clips that answer it rightly, how many were asked)."""
     table = {}
-    for name, ask in QUESTIONS.items():
+    for name, ask in questions.items():
         answers = [ask(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
         asked = [answer for answer in answers if answer is not None]
         table[name] = (sum(asked) / len(asked) if asked else math.nan, len(asked))
     return table
-
-
-# ---- physics: the same measurement on the stage's own clip and on the generated one ----
-
-
-def fall_rate(path: np.ndarray, fps: float) -> float | None:
-    """Acceleration downwards while in the air, in the subject's own heights a second squared.
-
-    The longest stretch of at least 5 frames that a parabola explains to 2 % of its travel is taken.
-    path: x y w h certainty in every frame, [t 5]. None where nothing falls.
-    """
-    foot, height = path[:, 1] + path[:, 3] / 2, float(np.median(path[:, 3]))
-    best: tuple[int, float] | None = None
-    for length in range(len(path), 4, -1):
-        for start in range(len(path) - length + 1):
-            part = slice(start, start + length)
-            if (path[part, 4] < SEEN).any():
-                continue
-            t = np.arange(length) / fps
-            curve = np.polyfit(t, foot[part], 2)
-            travel = np.ptp(foot[part])
-            rest = foot[part] - np.polyval(curve, t)
-            if curve[0] > 0 and travel > 0.5 * height and np.sqrt((rest**2).mean()) < 0.02 * travel + 0.004:
-                best = best or (length, 2 * float(curve[0]) / max(height, 1e-3))
-        if best:
-            return best[1]
-    return None
-
-
-def rebound(path: np.ndarray) -> float | None:
-    """Height of the second rise over that of the first drop, of something that bounces; None if it does not."""
-    if (path[:, 4] < SEEN).mean() > 0.3:
-        return None
-    foot = path[:, 1] + path[:, 3] / 2
-    ground = foot.max()
-    low = [i for i in range(1, len(foot) - 1) if foot[i] >= foot[i - 1] and foot[i] > foot[i + 1]]
-    if len(low) < 2 or ground - foot.min() < 0.05:
-        return None
-    first, second = ground - foot[: low[0] + 1].min(), ground - foot[low[0] : low[1] + 1].min()
-    return float(second / first) if first > 0.03 else None

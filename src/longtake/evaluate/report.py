@@ -9,6 +9,7 @@ import html
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from longtake.request import build_request
 from longtake.video import Writer
 
 if TYPE_CHECKING:
-    from longtake.evaluate.pocket import Clip, Result
+    from longtake.evaluate.clips import Clip, Table
+    from longtake.evaluate.pocket import Result
 
 SETS = ("renders", "reconstructions", "generated", "shuffled")
 _STYLE = """
@@ -38,7 +40,7 @@ def write_report(result: Result, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(
-            json.dumps(_finite(result.as_dict()), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(result.as_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
         shown = [
             (f"clip-{number:02d}.mp4", clip) for number, clip in enumerate(result.clips) if len(clip.film)
@@ -69,22 +71,9 @@ def write_clip(clip: Clip, path: Path, seed: int, weights: str) -> None:
         raise
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _page(result: Result, shown: list[tuple[str, Clip]]) -> str:
-    head = ("question", *SETS, "asked", "of ceiling")
-    rows = [_row(question, sets) for question, sets in result.table.items()]
     about = "".join(f"<li>{html.escape(str(k))}: {html.escape(str(v))}</li>" for k, v in result.about.items())
     psnr = "".join(f"<li>{html.escape(k)}: {v} dB</li>" for k, v in result.psnr.items())
-    physics = "".join(
-        f"<li>{html.escape(what)}, {html.escape(name)}: {value}</li>"
-        for what, row in result.physics.items()
-        for name, value in row.items()
-    )
     films = "".join(
         f'<figure><video src="{name}" controls loop muted preload="metadata"></video>'
         f"<figcaption>{html.escape(clip.caption)}</figcaption></figure>"
@@ -98,35 +87,76 @@ def _page(result: Result, shown: list[tuple[str, Clip]]) -> str:
 <h2>Questions</h2>
 <p>Share of held-out scenes for which what the words ask is seen in the pixels. Renders are the ceiling, shuffled
 captions are chance.</p>
-<table><tr>{"".join(f"<th>{h}</th>" for h in head)}</tr>{"".join(rows)}</table>
-{_bars(result)}
+{_table(result.table)}
+{_bars(result.table)}
 <h2>Autoencoder</h2><ul>{psnr}</ul>
-<h2>Physics</h2><ul>{physics or "<li>nothing fell</li>"}</ul>
+<h2>Special questions</h2>
+<p>Each asked of scenes chosen for it. For the colour of the memory, shuffled is how often another colour is found; for
+the own film, a second shot that remembers nothing.</p>
+{_special(result)}
 <h2>One-minute takes</h2>{_drift(result)}
 <h2>Clips</h2><div class="clips">{films}</div>
 </html>
 """
 
 
-def _row(question: str, sets: dict[str, tuple[float, int]]) -> str:
-    def shown(value: float) -> str:
-        return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+def _special(result: Result) -> str:
+    if not result.probes:
+        return "<p>Not asked.</p>"
+    head = ("measured over the stage's own", *SETS, "asked")
+    rows = []
+    for measure, row in result.physics.items():
+        cells = [
+            f"{_share(ratio.near)} near, median {_plain(ratio.median)}, {_share(ratio.measurable)} measurable"
+            for ratio in (row[name] for name in SETS)
+        ]
+        rows.append(
+            "<tr>" + "".join(f"<td>{c}</td>" for c in (measure, *cells, row["renders"].asked)) + "</tr>"
+        )
+    near: Table = {
+        measure: {name: (ratio.near, ratio.asked) for name, ratio in row.items()}
+        for measure, row in result.physics.items()
+    }
+    return (
+        f"{_table(result.probes)}<table><tr>{_heads(head)}</tr>{''.join(rows)}</table>"
+        "<p>Near: within half of the stage's own value.</p>" + _bars(result.probes | near)
+    )
 
-    values = [sets[name][0] for name in SETS]
+
+def _table(table: Table) -> str:
+    head = ("question", *SETS, "asked", "of ceiling")
+    rows = "".join(_row(question, sets) for question, sets in table.items())
+    return f"<table><tr>{_heads(head)}</tr>{rows}</table>"
+
+
+def _heads(names: Sequence[str]) -> str:
+    return "".join(f"<th>{name}</th>" for name in names)
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def _plain(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _row(question: str, sets: dict[str, tuple[float, int]]) -> str:
+    values = [sets[name][0] if name in sets else math.nan for name in SETS]
     ceiling = values[0]
     relative = values[2] / ceiling if ceiling and not math.isnan(ceiling) else math.nan
-    cells = [question, *map(shown, values), str(sets["generated"][1]), shown(relative)]
+    cells = [question, *map(_share, values), str(sets["generated"][1]), _share(relative)]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _bars(result: Result) -> str:
+def _bars(table: Table) -> str:
     """Grouped bars of all questions, as SVG."""
     figure, axes = pyplot().subplots(figsize=(10, 3.4))
-    questions = list(result.table)
     for offset, name in enumerate(SETS):
-        heights = [0.0 if math.isnan(v := result.table[q][name][0]) else 100 * v for q in questions]
-        axes.bar([i + 0.2 * (offset - 1.5) for i in range(len(questions))], heights, 0.2, label=name)
-    axes.set_xticks(range(len(questions)), questions, rotation=20, ha="right")
+        shares = [row.get(name, (math.nan, 0))[0] for row in table.values()]
+        heights = [0.0 if math.isnan(share) else 100 * share for share in shares]
+        axes.bar([i + 0.2 * (offset - 1.5) for i in range(len(table))], heights, 0.2, label=name)
+    axes.set_xticks(range(len(table)), list(table), rotation=20, ha="right")
     axes.set_ylabel("% of clips")
     axes.legend(ncols=4, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.16), frameon=False)
     return _svg(figure)

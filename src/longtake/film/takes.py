@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from longtake.footage import decode
 from longtake.judge import camera
-from longtake.judge.grader import shipped
-from longtake.judge.reading import SEEN, Reading, read
+from longtake.judge.grader import SEEN, shipped
+from longtake.judge.reading import Reading, read
 from longtake.world.scene import Scene
 
 if TYPE_CHECKING:

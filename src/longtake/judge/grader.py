@@ -1,8 +1,8 @@
 """The grader: a small network that says what a film shows, from its pixels alone.
 
 It is trained on rendered clips with the stage's exact labels (train/grader.py) and knows nothing of the model
-it judges: no latents, no captions. One branch looks at single frames (who is where, place, time, weather,
-shot scale), a second one reads the first one's findings over time (action, direction, camera move).
+it judges: no latents, no captions. One branch looks at single frames (who is where and in which state, place, time,
+weather, shot scale), a second one reads the first one's findings over time (action, direction, camera move).
 Axes: frames b t 3 h w in [0, 1], at the size the pocket encoder reads; maps b t s y x (s subjects, 8 pixels a cell).
 """
 
@@ -23,6 +23,10 @@ from longtake.errors import WeightsError
 from longtake.model.tensorfile import load_strictly, read_safetensors, write_safetensors
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "grader.safetensors"
+JUDGE = Path(__file__).parent.parent / "weights" / "judge.safetensors"
+"""Trained apart from the shipped one, from another seed on other films: who chooses among takes does not judge them."""
+SEEN = 0.3
+"""Certainty above which a thing counts as seen in a frame."""
 CELL = 8
 """Pixels of one cell of the maps."""
 GLOBAL = ("place", "time", "weather", "shot")
@@ -43,6 +47,8 @@ class Words:
     action: tuple[str, ...]
     direction: tuple[str, ...]
     camera: tuple[str, ...]
+    state: tuple[str, ...] = ()
+    """What a thing may become and then stays; each may be true or not of every thing in every frame."""
 
     def index(self, slot: str, word: str) -> int:
         """Place of `word` among the words of `slot`, -1 if it has none."""
@@ -60,6 +66,8 @@ class Seen:
     """b t 4 y x: offset of the centre within the cell (x, y, in cells), log of the box's width and height."""
     words: Mapping[str, Tensor]
     """slot -> b n for MOTION, b t n for GLOBAL."""
+    states: Tensor
+    """b t n y x: is the thing whose centre is in this cell bitten, asleep ...?"""
 
 
 class Block(nn.Module):
@@ -91,6 +99,8 @@ class Grader(nn.Module):
         self.join = Block(middle)
         self.maps = nn.Conv2d(middle, subjects, 1)
         self.sizes = nn.Conv2d(middle, 4, 1)
+        if words.state:
+            self.states = nn.Conv2d(middle, len(words.state), 1)
         self.pooled = nn.Linear(2 * coarse, motion)
         self.heads = nn.ModuleDict({slot: nn.Linear(motion, len(getattr(words, slot))) for slot in GLOBAL})
         # what moves: the findings of each frame, and how they change
@@ -106,22 +116,33 @@ class Grader(nn.Module):
 
     def forward(self, frames: Tensor) -> Seen:
         """Frames b t 3 h w in [0, 1], h and w multiples of 16."""
+        maps, sizes, states, glimpse = self.look(frames)
+        return Seen(maps, sizes, self.tell(glimpse, track(maps.float(), sizes.float())), states)
+
+    def look(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What single frames show: maps, sizes, states as in `Seen`, and all that words are told from, b t d."""
         b = len(frames)
         x = rearrange(frames, "b t c h w -> (b t) c h w") * 2 - 1
         fine = self.down1(self.stem(x.contiguous(memory_format=torch.channels_last)))
         coarse = self.down2(fine)
         joined = F.silu(self.join(fine + self.up(coarse)))
-        maps = rearrange(self.maps(joined), "(b t) s y x -> b t s y x", b=b)
-        sizes = rearrange(self.sizes(joined), "(b t) k y x -> b t k y x", b=b)
-        pooled = F.silu(self.pooled(torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], -1)))
-        pooled = rearrange(pooled, "(b t) d -> b t d", b=b)
+        states = self.states(joined) if self.words.state else joined[:, :0]
+        glimpse = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], -1)
+        maps, sizes, states = (
+            rearrange(x, "(b t) s y x -> b t s y x", b=b)
+            for x in (self.maps(joined), self.sizes(joined), states)
+        )
+        return maps, sizes, states, rearrange(glimpse, "(b t) d -> b t d", b=b)
+
+    def tell(self, glimpse: Tensor, path: Tensor) -> dict[str, Tensor]:
+        """Words from glimpses b t d, and from where the most certain subject is, b t 5."""
+        pooled = F.silu(self.pooled(glimpse))
         words = {slot: head(pooled) for slot, head in self.heads.items()}
-        found = torch.cat([pooled, track(maps.float(), sizes.float()).to(pooled.dtype)], -1)  # b t d
+        found = torch.cat([pooled, path.to(pooled.dtype)], -1)  # b t d
         change = F.pad(found.diff(dim=1), (0, 0, 1, 0))
         moving = self.over_time(rearrange(torch.cat([found, 8 * change], -1), "b t d -> b d t"))
         summary = torch.cat([moving.mean(2), moving.amax(2)], -1)
-        words |= {slot: head(summary) for slot, head in self.motion_heads.items()}
-        return Seen(maps, sizes, words)
+        return words | {slot: head(summary) for slot, head in self.motion_heads.items()}
 
 
 def track(maps: Tensor, sizes: Tensor) -> Tensor:
@@ -136,6 +157,13 @@ def track(maps: Tensor, sizes: Tensor) -> Tensor:
     row = (place // x + 0.5 + picked[..., 1]) / y
     extent = picked[..., 2:].clamp(-6, 1).exp()
     return torch.stack([column, row, extent[..., 0], extent[..., 1], best], -1)
+
+
+def peaks(maps: Tensor) -> Tensor:
+    """Where a thing is seen and less certainly in all cells around: maps (logits) and result b t s y x."""
+    certain = rearrange(maps.sigmoid(), "b t s y x -> (b t) s y x")
+    top = (certain == F.max_pool2d(certain, 3, 1, 1)) & (certain > SEEN)
+    return rearrange(top, "(b t) s y x -> b t s y x", b=len(maps))
 
 
 def save(grader: Grader, path: Path, extra: Mapping[str, float]) -> None:

@@ -6,7 +6,7 @@ Positions are shares of the picture, x to the right and y down.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ from einops import rearrange
 from torch import Tensor
 
 from longtake.judge import camera
-from longtake.judge.grader import GLOBAL, MOTION, Grader, track
+from longtake.judge.grader import GLOBAL, MOTION, SEEN, Grader, Seen, peaks, track
 from longtake.model.device import autocast
 
 READ = 16
 """Frames of a clip that the grader reads, evenly spaced; it was trained on as many."""
-SEEN = 0.3
-"""Certainty above which a subject counts as seen in a frame."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,10 @@ class Reading:
     """Subject -> x y w h certainty in each frame, [t 5]."""
     chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Slot -> word -> its probability."""
+    counts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Subject -> how many are seen in each frame, [t]."""
+    states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Subject -> state -> whether it is in it in each frame, bool [t]; empty for a grader that knows no states."""
 
     def drift(self, subject: str) -> float | None:
         """How far a subject goes to the right, in frame widths; None where it is hardly seen."""
@@ -67,7 +69,42 @@ def read(grader: Grader, frames: Tensor, count: int = READ) -> Reading:
     }
     path = _filled(tracks[subjects[int(certain.argmax())]], index.numpy(), len(frames))
     words["camera"] = camera.movement(frames, path).name(float(path[-1, 0] - path[0, 0]))
-    return Reading(words, dict(zip(subjects, certain.tolist(), strict=True)), tracks, chances)
+    counted = peaks(maps).sum((3, 4))[0].numpy()  # t s
+    counts = {name: counted[:, i] for i, name in enumerate(subjects)}
+    certainty = dict(zip(subjects, certain.tolist(), strict=True))
+    return Reading(words, certainty, tracks, chances, counts, _states(grader, seen))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads clips: a grader, and others for the words that it has not learned well enough."""
+
+    grader: Grader
+    others: Mapping[str, Grader] = field(default_factory=dict)
+    """Slot of MOTION -> who reads it."""
+
+    @torch.no_grad()
+    def read(self, frames: Tensor, count: int = READ) -> Reading:
+        """As `read`; the others read READ frames always, as they were trained to."""
+        reading = read(self.grader, frames, count)
+        words = dict(reading.words)
+        index = torch.linspace(0, len(frames) - 1, READ).round().long()
+        for slot, grader in self.others.items():
+            with autocast(torch.device("cpu")):
+                said = grader(frames[None, index].float() / 255).words[slot]
+            words[slot] = getattr(grader.words, slot)[int(said[0].argmax())]
+        return replace(reading, words=words)
+
+
+def _states(grader: Grader, seen: Seen) -> dict[str, dict[str, np.ndarray]]:
+    """Subject -> state -> bool [t], each read where the subject is most certain in the frame."""
+    cells = seen.maps[0].float().flatten(2).argmax(2)  # t s
+    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)") > 0
+    frames = torch.arange(len(cells))
+    return {
+        name: {state: found[frames, n, cells[:, i]].numpy() for n, state in enumerate(grader.words.state)}
+        for i, name in enumerate(grader.words.subject)
+    }
 
 
 def _filled(path: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:

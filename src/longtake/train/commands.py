@@ -24,7 +24,7 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and results.")]
 Preset = Annotated[str, typer.Option(help="Model size: xs, pocket, s or m.")]
-Vocabulary = Annotated[str, typer.Option(help="Which words are in play: pocket or full.")]
+Vocabulary = Annotated[str, typer.Option(help="Which words are in play: pocket, probes or full.")]
 Minutes = Annotated[float | None, typer.Option(help="Wall-clock budget of all sittings together.")]
 Steps = Annotated[int | None, typer.Option(help="Budget in steps instead of minutes.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -75,6 +75,7 @@ def data_command(
         Path | None, typer.Option(help="Atlas file; the cached or shipped one by default.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each; 0 renders in this one.")] = 2,
+    every: Annotated[int, typer.Option(help="Of so many frames a film keeps one: 3 for a grader.")] = 1,
     twins: Annotated[
         bool, typer.Option("--twins", help="Every second scene is the one before it, one word changed.")
     ] = False,
@@ -93,7 +94,7 @@ def data_command(
     for pair in parse_sizes(size) or find_preset(preset).sizes:
         plan = RenderPlan(
             out, pair, count, split=split, vocabulary=vocabulary, model=preset, atlas=atlas, seed=seed,
-            workers=workers, device=device, twins=twins,
+            workers=workers, device=device, every=every, twins=twins,
         )  # fmt: skip
         (render_groups if kind == "groups" else render_films)(plan)
 

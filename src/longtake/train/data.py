@@ -3,7 +3,7 @@
 Three kinds of shard, one safetensors file each (render.py writes them):
   groups  short pieces at output size, for the VAE:  frames uint8 [n 3 8 H W], boxes float32 [n 8 4]
   films   whole clips at encoder size, not yet encoded:
-          frames uint8 [n 3 t h w], cover uint8 [n t rows columns]
+          frames uint8 [n 3 t h w], cover uint8 [n t rows columns]; the header says of how many frames one is kept
   clips   whole clips as normalised latents, for the transformer:
           latents float16 [n z f h w], masks uint8 [n f h w],
           stills float16 [n 2 z h w] (first frame and a random one), still_masks uint8 [n 2 h w]
@@ -49,6 +49,18 @@ def window(tracks: Tracks, start: int, count: int) -> Tracks:
         camera={key: value[part] for key, value in tracks.camera.items()},
         events=[e | {"frame": e["frame"] - start} for e in tracks.events if 0 <= e["frame"] - start < count],
         cuts=[cut - start for cut in tracks.cuts if 0 < cut - start < count],
+    )
+
+
+def thinned(tracks: Tracks, every: int) -> Tracks:
+    """Every n-th frame of `tracks`, which last as long as before; `every` must divide their frame rate."""
+    return replace(
+        tracks,
+        layers={key: value[:, ::every] for key, value in tracks.layers.items()},
+        camera={key: value[::every] for key, value in tracks.camera.items()},
+        events=[e | {"frame": e["frame"] // every} for e in tracks.events],
+        cuts=[cut // every for cut in tracks.cuts],
+        fps=tracks.fps // every,
     )
 
 

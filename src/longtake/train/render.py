@@ -35,6 +35,7 @@ from longtake.train.data import (
     character_boxes,
     coverage,
     subject_box,
+    thinned,
     window,
 )
 from longtake.world.atlas import Atlas
@@ -65,6 +66,8 @@ class RenderPlan:
     workers: int = 2
     """Processes of one thread each; 0 renders here (always so on a GPU)."""
     device: str = "cpu"
+    every: int = 1
+    """Of this many frames a film keeps one: a grader reads few, the transformer needs all."""
     twins: bool = False
     """Every second scene is the twin of the one before it: one word differs, all chances are the same."""
 
@@ -76,6 +79,8 @@ class RenderPlan:
                 )
         if self.count < 1 or self.shard < 1 or self.frames < PIECE:
             raise RequestError(f"count and shard must be at least 1, and frames at least {PIECE}")
+        if self.every < 1 or Scene.fps % self.every:
+            raise RequestError(f"films have {Scene.fps} frames a second; --every must divide that")
         cell = MODELS[self.model].vae.stride * MODELS[self.model].vae.upscale
         if self.size[0] % cell or self.size[1] % cell:
             raise RequestError(f"{self.size[0]}x{self.size[1]} does not fit; use multiples of {cell} pixels")
@@ -98,7 +103,7 @@ def render_films(plan: RenderPlan) -> list[Path]:
 def encode_films(source: Path, out: Path, vae_file: Path, device: str = "cpu") -> list[Path]:
     """Encode every films shard in `source` with the frozen VAE into a clips shard in `out`; skip those there.
 
-    Raises RequestError when there are no films, WeightsError for a file without a VAE.
+    Raises RequestError when there are no films or they lack frames, WeightsError for a file without a VAE.
     """
     films = sorted(source.glob("films-*.safetensors"))
     if not films:
@@ -108,6 +113,8 @@ def encode_films(source: Path, out: Path, vae_file: Path, device: str = "cpu") -
     for number, (film, path) in enumerate(zip(films, clips, strict=True), start=1):
         if not path.exists():
             tensors, header = read_safetensors(film)
+            if int(header.get("every", 1)) > 1:
+                raise RequestError(f"{film} lacks frames; render films for a model without --every")
             columns = encode_clips(tensors["frames"], tensors["cover"], vae, random.Random(film.name))
             kept = {name: values.cpu() for name, values in columns.items()}
             write_safetensors(path, kept, {"scenes": header["scenes"]})
@@ -221,12 +228,14 @@ def _film_shard(plan: RenderPlan, index: int) -> int:
     stage = _stage(plan.atlas, plan.vocabulary, width, height, plan.device)
     rows, cells = model.grid(*plan.size)
     frames, cover, scenes = [], [], []
-    for scene, tracks, _ in _scenes(plan, "films", index):
+    for scene, whole, _ in _scenes(plan, "films", index):
+        tracks = thinned(whole, plan.every)
         frames.append(to_bytes(stage.render([tracks])[0]).cpu())
         cover.append(to_bytes(coverage(character_boxes(stage, tracks), rows, cells)))
         scenes.append(scene.as_dict())
     tensors = {"frames": torch.stack(frames), "cover": torch.stack(cover)}
-    write_safetensors(plan.file("films", index), tensors, {"scenes": json.dumps(scenes)})
+    header = {"scenes": json.dumps(scenes), "every": str(plan.every)}
+    write_safetensors(plan.file("films", index), tensors, header)
     return len(scenes)
 
 

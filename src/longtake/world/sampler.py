@@ -193,8 +193,8 @@ def sample_scene(rng: random.Random, vocabulary: Vocabulary, held_out: bool = Fa
                 relation = ""
         else:
             relation = ""
-    elif chance < vocabulary.pairs + vocabulary.interacting and not held_out:
-        found = _interaction(rng, vocabulary, place, weather)
+    elif chance < vocabulary.pairs + vocabulary.interacting:
+        found = _interaction(rng, vocabulary, place, weather, held_out)
         if found:
             interaction, cast, weather = found
             camera = camera if camera.startswith(("static", "dolly", "zoom", "handheld")) else "static"
@@ -351,9 +351,9 @@ def _relates(a: Concept, b: Concept, relation: str, action: str) -> bool:
 
 
 def _interaction(
-    rng: random.Random, vocabulary: Vocabulary, place: str, weather: str
+    rng: random.Random, vocabulary: Vocabulary, place: str, weather: str, held_out: bool
 ) -> tuple[str, tuple[Actor, ...], str] | None:
-    """An interaction whose roles two things of the vocabulary can play at the place."""
+    """An interaction whose roles two things of the vocabulary can play at the place, on this side of the split."""
     name = rng.choice(vocabulary.interactions)
     rule = grammar()["interactions"][name]["requires"]
     here = grammar()["places"][place]
@@ -364,7 +364,9 @@ def _interaction(
     every = vocabulary.held_out_every
     for _ in range(12):
         a, b = (concept(rng.choice(vocabulary.subjects)) for _ in "AB")
-        if a is b or any(not belongs(x, place) or holds_out_place(x.code, place, every) for x in (a, b)):
+        if a is b or not (belongs(a, place) and belongs(b, place)):
+            continue
+        if any(holds_out_place(x.code, place, every) for x in (a, b)) != held_out:
             continue
         if not all(any(has_role(x, r) for r in rule[k]) for x, k in ((a, "A"), (b, "B"))):
             continue
@@ -449,21 +451,29 @@ def _full() -> Vocabulary:
     )
 
 
+_POCKET = Vocabulary(
+    subjects=_POCKET_SUBJECTS,
+    places=("snowy_field", "meadow", "beach", "neon_street", "living_room", "pine_forest", "desert"),
+    times=("noon", "sunset", "night"),
+    weathers=("clear", "rain", "snow"),
+    shots=("wide", "full", "medium", "close_up"),
+    cameras=("static", "dolly_in", "pan_left", "pan_right", "follow"),
+    actions=(
+        "stand", "rest", "walk", "run", "hop", "jump", "drive", "roll", "bounce", "fall", "fly", "float", "spin",
+    ),
+)  # fmt: skip
+
 PRESETS: dict[str, Vocabulary] = {
-    "pocket": Vocabulary(
-        subjects=_POCKET_SUBJECTS,
-        places=("snowy_field", "meadow", "beach", "neon_street", "living_room", "pine_forest", "desert"),
-        times=("noon", "sunset", "night"),
-        weathers=("clear", "rain", "snow"),
-        shots=("wide", "full", "medium", "close_up"),
-        cameras=("static", "dolly_in", "pan_left", "pan_right", "follow"),
-        actions=(
-            "stand", "rest", "walk", "run", "hop", "jump", "drive", "roll", "bounce", "fall", "fly", "float",
-            "spin",
-        ),
+    "pocket": _POCKET,
+    # pocket's words, and what only its evaluation asks for: a grader must know more than the model it judges
+    "probes": replace(
+        _POCKET,
+        counts=(1, 2, 3),
+        interactions=("bump_into", "pass_behind", "wake_up", "eat", "eat", "eat"),  # few can eat a cookie
+        interacting=0.3,
     ),
     "full": _full(),
-}  # fmt: skip
+}
 
 
 def codes(vocabulary: Vocabulary) -> tuple[str, ...]:
