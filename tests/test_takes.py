@@ -33,7 +33,7 @@ def reading(
     path[:, 0] = np.linspace(0.5, ends_at, 8)
     said = {"place": "meadow", "time": "noon", "weather": "clear", "shot": "full", "action": "walk"}
     chances = {slot: {word: sure, "other": 1 - sure} for slot, word in said.items()}
-    return Reading({"camera": camera}, certainty, dict.fromkeys(certainty, path), chances)
+    return Reading({"camera": camera}, certainty, dict.fromkeys(certainty, path), chances=chances)
 
 
 def test_a_take_is_better_the_more_of_what_was_asked_is_seen() -> None:

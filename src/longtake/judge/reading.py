@@ -31,12 +31,12 @@ class Reading:
     """Subject -> highest certainty in a frame, mean over the frames."""
     tracks: Mapping[str, np.ndarray]
     """Subject -> x y w h certainty in each frame, [t 5]."""
-    chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Slot -> word -> its probability."""
     counts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Subject -> how many are seen in each frame, [t]."""
     states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     """Subject -> state -> whether it is in it in each frame, bool [t]; empty for a grader that knows no states."""
+    chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Slot -> word -> its probability."""
 
     def drift(self, subject: str) -> float | None:
         """How far a subject goes to the right, in frame widths; None where it is hardly seen."""
@@ -72,7 +72,7 @@ def read(grader: Grader, frames: Tensor, count: int = READ) -> Reading:
     counted = peaks(maps).sum((3, 4))[0].numpy()  # t s
     counts = {name: counted[:, i] for i, name in enumerate(subjects)}
     certainty = dict(zip(subjects, certain.tolist(), strict=True))
-    return Reading(words, certainty, tracks, chances, counts, _states(grader, seen))
+    return Reading(words, certainty, tracks, counts, _states(grader, seen), chances)
 
 
 @dataclass(frozen=True)
