@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from longtake import animatic, pipeline, sheet, timeline
-from longtake.boards import words
+from longtake.director.setups import words
 from longtake.director import direct
 from longtake.director.staging import stage
 from longtake.errors import OutputError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from director_prompts import CHINESE, ENGLISH, Row
 
-from longtake.boards import words
+from longtake.director.setups import words
 from longtake.director import compile, direct, identity, lint, propose, repair
 from longtake.errors import RequestError
 from longtake.film.script import describe
