@@ -129,7 +129,7 @@ def _data(url: str, param: str) -> bytes:
 
 
 def bare_environment() -> dict[str, str]:
-    """No secret of the server reaches the process that opens a stranger's file; where the keys of the marks lie does."""
+    """No secret of the server reaches the process that opens a stranger's file; where the marks' keys lie does."""
     kept = (
         "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR", "LONGTAKE_DATA", "XDG_DATA_HOME"
     )  # fmt: skip

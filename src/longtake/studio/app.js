@@ -74,6 +74,7 @@ async function start() {
   byId("language").addEventListener("click", switchLanguage);
   document.addEventListener("language", () => { byId("language").textContent = t("language"); });
   addEventListener("hashchange", () => go(here()));
+  document.querySelector(".skip")?.addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });
   applyLanguage();
   go(here());
   startPlayer({ sent, go });

@@ -197,7 +197,7 @@ function settings() {
       el("i", { class: `ratio ${shape}` }), t(`shape.${shape}`)))));
   const free = state.shape === "free";
   return el("div", { class: "settings" },
-    el("label", { class: "field length", "data-field": "seconds" }, el("span", {}, t("length"), " ", shown), seconds),
+    el("label", { class: "field length", for: "seconds", "data-field": "seconds" }, el("span", {}, t("length"), " ", shown), seconds),
     shapes,
     free && field(t("width"), bound("width", { type: "number", min: 128, max: 1920, step: 2 }), { class: "field short" }),
     free && field(t("height"), bound("height", { type: "number", min: 128, max: 1920, step: 2 }), { class: "field short" }),

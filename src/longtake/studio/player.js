@@ -2,7 +2,7 @@
 import { call, media } from "./api.js";
 import { lay } from "./board.js";
 import { beginWith, fill } from "./compose.js";
-import { byId, el, field, icon, iconButton, select } from "./dom.js";
+import { el, field, iconButton, select } from "./dom.js";
 import { hanging, takeDown } from "./gallery.js";
 import { clock, currentLanguage, t } from "./i18n.js";
 import { attempt, confirmed, say, show } from "./notice.js";

@@ -72,7 +72,7 @@ async function take(found) {
     if (!jobs.some((job) => job.id === id)) await end(id);
   }
   for (const [id, stream] of streams) if (!open.has(id)) stream.abort();
-  for (const job of jobs.filter((one) => one.status === "in_progress")) follow(job.id);
+  for (const job of jobs.filter((one) => open.has(one.id))) follow(job.id);
   if (!isDragging) render();
 }
 
@@ -104,8 +104,10 @@ function follow(id) {
 function hear(id, event, data) {
   const at = jobs.findIndex((job) => job.id === id);
   if (at < 0) return;
+  const before = jobs[at].status;
   if (event === "preview") previews.set(id, data.image);
   else if (event !== "deleted") jobs[at] = { ...jobs[at], ...data };
+  if (jobs[at].status !== before) refresh();
   const place = document.getElementById(`job-${id}`);
   if (place && (event === "preview" || event === "progress")) update(place, jobs[at]);
 }
