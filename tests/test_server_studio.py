@@ -328,7 +328,13 @@ def test_a_shot_made_again_leaves_the_others_where_they_are(weights: Path, tmp_p
     """With a real model: the shots of a film are kept, and only the new one is sampled; an animatic needs no model."""
     real = Running(tmp_path / "data", "--model", f"tiny={weights}", pretend=None)
     try:
-        body = {"prompt": "a dog", "storyboard": BOARD, "steps": 2, "sound": False}
+        body = {
+            "prompt": "a dog runs, then a dog sleeps, then a dog jumps",
+            "seconds": 6,
+            "size": "320x192",
+            "fps": 12,
+        }
+        body |= {"steps": 2, "sound": False}
         first = httpx.post(f"{real.url}/v1/videos", json=body, timeout=30).json()["id"]
         assert real.until_ended(first, 240)["status"] == "completed"
         kept = {file.name: file.stat().st_ino for file in (tmp_path / "data/shots" / first).iterdir()}

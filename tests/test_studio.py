@@ -166,6 +166,35 @@ def test_shots_are_put_in_order_by_mouse_and_by_keys_and_undone(page: Any) -> No
     assert shots(page) == ["s2", "s1", "s3"]
 
 
+def test_the_edge_of_a_shot_on_the_strip_changes_its_length(page: Any) -> None:
+    direct(page)
+    edge = page.get_by_role("slider", name="Length of shot 1")
+    seconds = page.locator("#shot-s1").get_by_label("Seconds")
+    before = float(seconds.input_value())
+    edge.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("PageUp")
+    expect(seconds).to_have_value(f"{before + 1.25:g}")
+    expect(edge).to_be_focused()
+    box = edge.bounding_box()
+    page.mouse.move(box["x"] + 6, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 100, box["y"] + 20, steps=5)
+    page.mouse.up()
+    assert float(seconds.input_value()) < before
+    page.get_by_role("button", name="Undo").click()
+    expect(seconds).to_have_value(f"{before:g}")
+
+
+def test_the_studio_works_below_a_path_of_a_proxy(browser: Any, server: Running) -> None:
+    page = browser.new_page()
+    page.route("**/below/**", lambda route: route.continue_(url=route.request.url.replace("/below/", "/")))
+    page.goto(f"{server.url}/below/")
+    page.wait_for_selector("body[data-ready]")
+    direct(page)
+    page.close()
+
+
 def test_the_server_names_the_field_that_is_wrong(page: Any) -> None:
     direct(page)
     seconds = page.locator("#shot-s2").get_by_label("Seconds")
@@ -216,24 +245,41 @@ def test_no_text_becomes_markup(page: Any, server: Running) -> None:
     assert page.locator('img[src="x"]').count() == 0
 
 
-def test_the_queue_can_be_cancelled_and_put_in_order(page: Any) -> None:
-    for name in ("first", "second", "third"):
-        page.get_by_label("The film in words").fill(f"{name} film")
-        page.get_by_role("button", name="Film it").click()
-        expect(page.locator("#queue .job", has_text=f"{name} film")).to_be_visible()
-    expect(page.locator("#queue .job", has_text="third film")).to_contain_text("1 job ahead")
-    page.locator("#queue .job", has_text="third film").locator(".handle").focus()
-    page.keyboard.press("ArrowUp")
-    expect(page.locator("#queue .job", has_text="third film")).to_contain_text("next")
-    page.locator("#queue .job", has_text="second film").get_by_role("button", name="Cancel").click()
-    expect(page.locator("#queue .job", has_text="second film")).to_contain_text("Cancelled")
-    page.locator("#queue .job", has_text="second film").get_by_role("button", name="Clear").click()
-    expect(page.locator("#queue .job", has_text="second film")).to_have_count(0)
+def test_the_queue_can_be_cancelled_and_put_in_order(browser: Any, tmp_path: Path) -> None:
+    slow = Running(tmp_path / "data", pretend=120.0)
+    page = browser.new_page()
+    try:
+        visit(page, slow.url)
+        job = {
+            name: page.locator("#queue .job", has_text=f"{name} film")
+            for name in ("first", "second", "third")
+        }
+        for name in job:
+            page.get_by_label("The film in words").fill(f"{name} film")
+            page.get_by_role("button", name="Film it").click()
+            expect(job[name]).to_be_visible()
+        expect(job["third"]).to_contain_text("1 job ahead")
+        job["third"].locator(".handle").focus()
+        page.keyboard.press("ArrowUp")
+        expect(job["third"]).to_contain_text("next")
+        expect(job["second"]).to_contain_text("1 job ahead")
+        for name in job:
+            job[name].get_by_role("button", name="Cancel").click()
+            expect(job[name]).to_contain_text("Cancelled")
+        job["second"].get_by_role("button", name="Clear").click()
+        expect(job["second"]).to_have_count(0)
+    finally:
+        page.close()
+        slow.stop()
+
+
+def test_a_failure_is_told_in_the_servers_words(page: Any) -> None:
     page.get_by_label("The film in words").fill("fail")
     page.get_by_role("button", name="Film it").click()
-    expect(page.locator("#queue .job.failed")).to_contain_text("cannot be read")  # the server's own words
-    page.locator("#queue .job.failed").get_by_role("button", name="Clear").click()
-    expect(page.locator("#queue .job")).to_have_count(0)
+    failed = page.locator("#queue .job.failed")
+    expect(failed).to_contain_text("cannot be read")
+    failed.get_by_role("button", name="Clear").click()
+    expect(failed).to_have_count(0)
 
 
 def test_films_are_made_of_films(page: Any, server: Running) -> None:

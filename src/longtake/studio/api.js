@@ -24,8 +24,12 @@ export class Refusal extends Error {
 export const key = {
   /** @type {() => Promise<boolean>} */
   ask: async () => false,
-  get value() { return sessionStorage.getItem(KEY) ?? ""; },
-  set value(text) { text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY); },
+  get value() {
+    return sessionStorage.getItem(KEY) ?? "";
+  },
+  set value(text) {
+    text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY);
+  },
 };
 
 /** @returns {Record<string, string>} */
@@ -39,14 +43,19 @@ const authorization = () => (key.value ? { authorization: `Bearer ${key.value}` 
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(new URL(path, document.baseURI), { ...options, headers: { ...options.headers, ...authorization() } });
+    answer = await fetch(new URL(path, document.baseURI), {
+      ...options,
+      headers: { ...options.headers, ...authorization() },
+    });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new Refusal(0, t("away"));
   }
-  if (answer.status === 401 && await key.ask()) return ask(path, options);
+  if (answer.status === 401 && (await key.ask())) return ask(path, options);
   if (answer.ok) return answer;
-  const { error } = await answer.json().catch(() => ({ error: { message: t("strange", { status: answer.status }) } }));
+  const { error } = await answer
+    .json()
+    .catch(() => ({ error: { message: t("strange", { status: answer.status }) } }));
   throw new Refusal(answer.status, error.message, error.param, error.code);
 }
 
@@ -61,7 +70,9 @@ export async function call(method, path, body) {
   const isForm = body instanceof FormData;
   const options = body === undefined ? {} : { body: isForm ? body : JSON.stringify(body) };
   const headers = body === undefined || isForm ? {} : { "content-type": "application/json" };
-  return (await ask(path, { method, headers: /** @type {Record<string, string>} */ (headers), ...options })).json();
+  return (
+    await ask(path, { method, headers: /** @type {Record<string, string>} */ (headers), ...options })
+  ).json();
 }
 
 /** @type {Map<string, Promise<string>>} */
@@ -78,7 +89,9 @@ export function media(id, variant) {
   if (!key.value) return Promise.resolve(new URL(path, document.baseURI).href);
   const kept = blobs.get(path);
   if (kept) return kept;
-  const made = ask(path).then((answer) => answer.blob()).then((blob) => URL.createObjectURL(blob));
+  const made = ask(path)
+    .then((answer) => answer.blob())
+    .then((blob) => URL.createObjectURL(blob));
   made.catch(() => blobs.delete(path));
   blobs.set(path, made);
   return made;
@@ -89,7 +102,10 @@ export function forget(id) {
   for (const [path, made] of blobs) {
     if (path.includes(`/${id}/`)) {
       blobs.delete(path);
-      made.then((url) => URL.revokeObjectURL(url), () => {});
+      made.then(
+        (url) => URL.revokeObjectURL(url),
+        () => {},
+      );
     }
   }
 }
@@ -102,7 +118,9 @@ export function forget(id) {
  */
 export async function watch(id, hear, signal) {
   const answer = await ask(`v1/longtake/videos/${id}/events`, { signal });
-  const reader = /** @type {ReadableStream<any>} */ (answer.body).pipeThrough(new TextDecoderStream()).getReader();
+  const reader = /** @type {ReadableStream<any>} */ (answer.body)
+    .pipeThrough(new TextDecoderStream())
+    .getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
@@ -110,7 +128,9 @@ export async function watch(id, hear, signal) {
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop() ?? "";
     for (const block of blocks) {
-      const parts = Object.fromEntries(block.split("\n").map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trim()]));
+      const parts = Object.fromEntries(
+        block.split("\n").map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trim()]),
+      );
       if (parts.event) hear(parts.event, JSON.parse(parts.data));
     }
   }

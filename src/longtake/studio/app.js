@@ -16,6 +16,7 @@ const VIEWS = ["film", "queue", "gallery", "verify"];
 /** @param {string} view one of the parts */
 function go(view) {
   if (location.hash !== `#${view}`) location.hash = view;
+  if (document.body.dataset.view !== view) scrollTo({ top: 0, behavior: "instant" });
   document.body.dataset.view = view;
   for (const link of document.querySelectorAll("[data-go]")) {
     const isHere = link.getAttribute("data-go") === view;
@@ -35,7 +36,12 @@ function sent(video) {
 /** @param {import("./api.js").Video} video that is done */
 function finished(video) {
   hang(video);
-  if (video.remixed_from_video_id && video.remixed_from_video_id === draft.source && video.task === "generate") madeInto(video.id);
+  if (
+    video.remixed_from_video_id &&
+    video.remixed_from_video_id === draft.source &&
+    video.task === "generate"
+  )
+    madeInto(video.id);
   say(t("jobDone", { prompt: video.prompt || t("wordless") }), { act: [t("watch"), () => play(video)] });
 }
 
@@ -50,12 +56,13 @@ async function asked(work) {
 }
 
 /** Have the director write a board. */
-const direct = () => asked(async () => {
-  say(t("working"));
-  const answer = await call("POST", "v1/longtake/storyboards", script());
-  lay(answer.board, { words: script().prompt, notes: answer.notes });
-  byId("board").scrollIntoView({ block: "start" });
-});
+const direct = () =>
+  asked(async () => {
+    say(t("working"));
+    const answer = await call("POST", "v1/longtake/storyboards", script());
+    lay(answer.board, { words: script().prompt, notes: answer.notes });
+    byId("board").scrollIntoView({ block: "start" });
+  });
 
 /** Film the words as they stand. */
 const film = () => asked(async () => sent(await send({ ...recipe(), ...script() })));
@@ -70,11 +77,18 @@ async function start() {
     return !isDeclined;
   };
   keyButton.hidden = !key.value;
-  keyButton.addEventListener("click", async () => { isDeclined = !(await askForKey()); });
+  keyButton.addEventListener("click", async () => {
+    isDeclined = !(await askForKey());
+  });
   byId("language").addEventListener("click", switchLanguage);
-  document.addEventListener("language", () => { byId("language").textContent = t("language"); });
+  document.addEventListener("language", () => {
+    byId("language").textContent = t("language");
+  });
   addEventListener("hashchange", () => go(here()));
-  document.querySelector(".skip")?.addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
   applyLanguage();
   go(here());
   startPlayer({ sent, go });

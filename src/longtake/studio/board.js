@@ -7,6 +7,8 @@ import { Refusal, call } from "./api.js";
 const KEPT = "longtake.board";
 const MOST_PAST = 100;
 const PAUSE = 300;
+/** Changes of values that follow each other so fast are undone together. */
+const BURST = 1000;
 
 /**
  * @typedef {object} Draft
@@ -26,6 +28,7 @@ let future = [];
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let soon;
 let asked = 0;
+let typedAt = 0;
 
 /** @returns {Partial<Draft>} */
 function kept() {
@@ -37,7 +40,11 @@ function kept() {
 }
 
 function tell(/** @type {"all" | "values" | "problem"} */ what) {
-  if (what !== "problem") localStorage.setItem(KEPT, JSON.stringify({ board: draft.board, words: draft.words, notes: draft.notes, source: draft.source }));
+  if (what !== "problem")
+    localStorage.setItem(
+      KEPT,
+      JSON.stringify({ board: draft.board, words: draft.words, notes: draft.notes, source: draft.source }),
+    );
   document.dispatchEvent(new CustomEvent("board", { detail: what }));
 }
 
@@ -72,7 +79,8 @@ function remember() {
  */
 export function change(edit, isTyping = false) {
   if (!draft.board) return;
-  remember();
+  if (!isTyping || Date.now() - typedAt > BURST) remember();
+  typedAt = isTyping ? Date.now() : 0;
   const board = structuredClone(draft.board);
   edit(board);
   draft.board = board;
@@ -106,7 +114,10 @@ export async function check() {
     await call("POST", "v1/longtake/storyboards/check", { storyboard: draft.board });
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    problem = { param: (error.param ?? "").replace(/^storyboard\.?/, ""), message: error.message.replace(/^storyboard: /, "") };
+    problem = {
+      param: (error.param ?? "").replace(/^storyboard\.?/, ""),
+      message: error.message.replace(/^storyboard: /, ""),
+    };
   }
   if (mine === asked) {
     draft.problem = problem;
@@ -118,16 +129,37 @@ export async function check() {
 /** @returns {Board} with one shot, to begin with */
 export function emptyBoard(/** @type {string} */ size, /** @type {string} */ language) {
   return {
-    version: 1, title: "", language, size, fps: 24, seed: Math.floor(Math.random() * 2 ** 32), style: { look: "", palette: [], negative: "" },
-    characters: [], locations: [], shots: [newShot("s1")],
+    version: 1,
+    title: "",
+    language,
+    size,
+    fps: 24,
+    seed: Math.floor(Math.random() * 2 ** 32),
+    style: { look: "", palette: [], negative: "" },
+    characters: [],
+    locations: [],
+    shots: [newShot("s1")],
   };
 }
 
 /** @param {string} id @returns {Shot} */
 export function newShot(id) {
   return {
-    id, duration: 4, location: null, characters: [], scale: "wide", angle: "eye_level", camera: { move: "static", speed: "slow", support: "tripod" },
-    action: "", narration: "", dialogue: [], sound: "", transition: { type: "cut", duration: 0 }, continue_from: null, seed: null, locked: false,
+    id,
+    duration: 4,
+    location: null,
+    characters: [],
+    scale: "wide",
+    angle: "eye_level",
+    camera: { move: "static", speed: "slow", support: "tripod" },
+    action: "",
+    narration: "",
+    dialogue: [],
+    sound: "",
+    transition: { type: "cut", duration: 0 },
+    continue_from: null,
+    seed: null,
+    locked: false,
   };
 }
 
@@ -161,7 +193,15 @@ export function loosen(board) {
 }
 
 /** What a film made from the board is called: the words it came from, its title, or what happens in it. @param {Board} board */
-export const called = (board) => (draft.words || board.title || board.shots.map((shot) => shot.action).filter(Boolean).join(" ")).slice(0, 2000);
+export const called = (board) =>
+  (
+    draft.words ||
+    board.title ||
+    board.shots
+      .map((shot) => shot.action)
+      .filter(Boolean)
+      .join(" ")
+  ).slice(0, 2000);
 
 /** @param {Board} board */
 export const total = (board) => board.shots.reduce((sum, shot) => sum + (Number(shot.duration) || 0), 0);

@@ -18,7 +18,11 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, String(value));
   }
-  for (const child of children) if (child !== null && child !== undefined && child !== false) made.append(String(child) === child || typeof child === "number" ? String(child) : /** @type {Node} */ (child));
+  for (const child of children)
+    if (child !== null && child !== undefined && child !== false)
+      made.append(
+        String(child) === child || typeof child === "number" ? String(child) : /** @type {Node} */ (child),
+      );
   return made;
 }
 
@@ -38,12 +42,24 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** Strokes of the icons, on a field of 24 by 24. */
 const STROKES = {
-  up: "M12 19V5M6 11l6-6 6 6", down: "M12 5v14M6 13l6 6 6-6", grip: "M9 5h.01M15 5h.01M9 12h.01M15 12h.01M9 19h.01M15 19h.01",
-  copy: "M9 9h11v11H9zM5 15H4V4h11v1", bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13", lock: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3",
-  open: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 7.5-2", again: "M4 12a8 8 0 1 0 3-6.2M4 4v5h5", plus: "M12 5v14M5 12h14",
-  undo: "M9 7H15a5 5 0 0 1 0 10H8M9 7l4-4M9 7l4 4", redo: "M15 7H9a5 5 0 0 0 0 10h7M15 7l-4-4M15 7l-4 4", close: "M6 6l12 12M18 6 6 18",
-  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01", dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M12 12h.01", play: "M8 5l11 7-11 7z",
-  tick: "M5 13l4 4L19 7", dash: "M6 12h12", film: "M4 5h16v14H4zM8 5v14M16 5v14M4 9h4M4 14h4M16 9h4M16 14h4",
+  up: "M12 19V5M6 11l6-6 6 6",
+  down: "M12 5v14M6 13l6 6 6-6",
+  grip: "M9 5h.01M15 5h.01M9 12h.01M15 12h.01M9 19h.01M15 19h.01",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
+  lock: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3",
+  open: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 7.5-2",
+  again: "M4 12a8 8 0 1 0 3-6.2M4 4v5h5",
+  plus: "M12 5v14M5 12h14",
+  undo: "M9 7H15a5 5 0 0 1 0 10H8M9 7l4-4M9 7l4 4",
+  redo: "M15 7H9a5 5 0 0 0 0 10h7M15 7l-4-4M15 7l-4 4",
+  close: "M6 6l12 12M18 6 6 18",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
+  dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M12 12h.01",
+  play: "M8 5l11 7-11 7z",
+  tick: "M5 13l4 4L19 7",
+  dash: "M6 12h12",
+  film: "M4 5h16v14H4zM8 5v14M16 5v14M4 9h4M4 14h4M16 9h4M16 14h4",
 };
 
 /**
@@ -51,7 +67,11 @@ const STROKES = {
  * @returns {SVGElement}
  */
 export function icon(name) {
-  return svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, svg("path", { d: STROKES[name] }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" },
+    svg("path", { d: STROKES[name] }),
+  );
 }
 
 /**
@@ -62,7 +82,11 @@ export function icon(name) {
  * @param {Record<string, any>} [more]
  */
 export function iconButton(name, label, act, more = {}) {
-  return el("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick: act, ...more }, icon(name));
+  return el(
+    "button",
+    { type: "button", class: "icon-button", title: label, "aria-label": label, onclick: act, ...more },
+    icon(name),
+  );
 }
 
 /**
@@ -81,8 +105,14 @@ export function field(label, control, more = {}) {
  * @param {Record<string, any>} [more]
  */
 export function select(options, value, more = {}) {
-  const known = options.some(([one]) => one === value) ? options : [...options, /** @type {[string, string]} */ ([value, value])];
-  return el("select", more, ...known.map(([one, words]) => el("option", { value: one, selected: one === value }, words)));
+  const known = options.some(([one]) => one === value)
+    ? options
+    : [...options, /** @type {[string, string]} */ ([value, value])];
+  return el(
+    "select",
+    more,
+    ...known.map(([one, words]) => el("option", { value: one, selected: one === value }, words)),
+  );
 }
 
 /**
@@ -91,9 +121,12 @@ export function select(options, value, more = {}) {
  * @param {Child[]} children
  */
 export function replace(place, ...children) {
-  const key = place.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.key : undefined;
+  const key = place.contains(document.activeElement)
+    ? /** @type {HTMLElement} */ (document.activeElement).dataset.key
+    : undefined;
   place.replaceChildren(.../** @type {Node[]} */ (children.filter(Boolean)));
-  if (key) /** @type {HTMLElement | null} */ (place.querySelector(`[data-key="${CSS.escape(key)}"]`))?.focus();
+  if (key)
+    /** @type {HTMLElement | null} */ (place.querySelector(`[data-key="${CSS.escape(key)}"]`))?.focus();
 }
 
 /**

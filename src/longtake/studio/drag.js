@@ -28,7 +28,10 @@ export function sortable(list, { items, handle, moved }) {
     let to = from;
     item.classList.add("dragged");
     const follow = (/** @type {PointerEvent} */ at) => {
-      const target = document.elementsFromPoint(at.clientX, at.clientY).map((one) => one.closest(items)).find((one) => one && list.contains(one));
+      const target = document
+        .elementsFromPoint(at.clientX, at.clientY)
+        .map((one) => one.closest(items))
+        .find((one) => one && list.contains(one));
       if (!target) return;
       to = all().indexOf(/** @type {HTMLElement} */ (target));
       for (const one of all()) one.classList.toggle("target", one === target && to !== from);
@@ -67,8 +70,14 @@ export function moved(list, from, to) {
  * @param {(file: File) => void} take
  */
 export function droppable(place, input, take) {
-  input.addEventListener("change", () => { if (input.files?.[0]) take(input.files[0]); input.value = ""; });
-  place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
+  input.addEventListener("change", () => {
+    if (input.files?.[0]) take(input.files[0]);
+    input.value = "";
+  });
+  place.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    place.classList.add("over");
+  });
   place.addEventListener("dragleave", () => place.classList.remove("over"));
   place.addEventListener("drop", (event) => {
     event.preventDefault();

@@ -25,7 +25,10 @@ export function startGallery(given) {
 /** @param {string} [after] the film from which to go on; none begins anew */
 export async function load(after) {
   await attempt(async () => {
-    const page = await call("GET", `v1/longtake/videos?status=completed&limit=${PAGE}${after ? `&after=${after}` : ""}`);
+    const page = await call(
+      "GET",
+      `v1/longtake/videos?status=completed&limit=${PAGE}${after ? `&after=${after}` : ""}`,
+    );
     films = after ? [...films, ...page.data] : page.data;
     hasMore = page.has_more;
     render();
@@ -62,10 +65,34 @@ function picture(video) {
   const [width, height] = video.size.split("x").map(Number);
   image.width = width;
   image.height = height;
-  media(video.id, "thumbnail").then((url) => { image.src = url; }, () => {});
-  const badge = video.model === "animatic" ? t("animatic") : video.task === "generate" ? "" : t(`task.${video.task}`);
-  return el("li", {},
-    el("button", { type: "button", class: "film", "aria-label": t("galleryOpen", { prompt, length }), "data-key": video.id, onclick: () => opened(video) },
-      el("span", { class: "film-picture" }, image, el("span", { class: "badge" }, length), badge && el("span", { class: "badge kind" }, badge)),
-      el("span", { class: "film-words" }, prompt)));
+  media(video.id, "thumbnail").then(
+    (url) => {
+      image.src = url;
+    },
+    () => {},
+  );
+  const badge =
+    video.model === "animatic" ? t("animatic") : video.task === "generate" ? "" : t(`task.${video.task}`);
+  return el(
+    "li",
+    {},
+    el(
+      "button",
+      {
+        type: "button",
+        class: "film",
+        "aria-label": t("galleryOpen", { prompt, length }),
+        "data-key": video.id,
+        onclick: () => opened(video),
+      },
+      el(
+        "span",
+        { class: "film-picture" },
+        image,
+        el("span", { class: "badge" }, length),
+        badge && el("span", { class: "badge kind" }, badge),
+      ),
+      el("span", { class: "film-words" }, prompt),
+    ),
+  );
 }

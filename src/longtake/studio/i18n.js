@@ -36,7 +36,8 @@ export const named = (kind, value) => (`${kind}.${value}` in WORDS ? t(`${kind}.
 /** Put the words into the page and let every part build itself anew. */
 export function applyLanguage() {
   document.documentElement.lang = language;
-  for (const place of document.querySelectorAll("[data-t]")) place.textContent = t(place.getAttribute("data-t") ?? "");
+  for (const place of document.querySelectorAll("[data-t]"))
+    place.textContent = t(place.getAttribute("data-t") ?? "");
   for (const place of document.querySelectorAll("[data-t-aria-label]")) {
     place.setAttribute("aria-label", t(place.getAttribute("data-t-aria-label") ?? ""));
   }
@@ -56,5 +57,7 @@ export function switchLanguage() {
  */
 export const clock = (seconds) => {
   const whole = Math.round(seconds * 10) / 10;
-  return whole < 60 ? `${whole} ${t("s")}` : `${Math.floor(whole / 60)}:${String(Math.round(whole % 60)).padStart(2, "0")}`;
+  return whole < 60
+    ? `${whole} ${t("s")}`
+    : `${Math.floor(whole / 60)}:${String(Math.round(whole % 60)).padStart(2, "0")}`;
 };

@@ -3,7 +3,8 @@ import { key } from "./api.js";
 import { byId, el } from "./dom.js";
 import { t } from "./i18n.js";
 
-const SHOWN = 5000, MOST = 3;
+const SHOWN = 5000,
+  MOST = 3;
 
 /**
  * Say something that goes away by itself, and is read aloud.
@@ -15,7 +16,21 @@ export function say(words, { bad = false, act } = {}) {
   for (const old of all.children) if (old.firstChild?.textContent === words) old.remove();
   while (all.children.length >= MOST) all.firstChild?.remove();
   const note = el("div", { class: bad ? "toast bad" : "toast" }, el("span", {}, words));
-  if (act) note.append(el("button", { type: "button", class: "quiet", onclick: () => { note.remove(); act[1](); } }, act[0]));
+  if (act)
+    note.append(
+      el(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          onclick: () => {
+            note.remove();
+            act[1]();
+          },
+        },
+        act[0],
+      ),
+    );
   all.append(note);
   setTimeout(() => note.remove(), bad || act ? 2 * SHOWN : SHOWN);
 }
@@ -43,7 +58,12 @@ export async function attempt(work) {
 export function show(dialog) {
   document.body.append(dialog);
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => { dialog.remove(); resolve(dialog.returnValue); }));
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue);
+    }),
+  );
 }
 
 /**
@@ -51,12 +71,21 @@ export function show(dialog) {
  * @param {string} yes
  */
 export async function confirmed(question, yes) {
-  const dialog = el("dialog", { class: "ask" },
-    el("form", { method: "dialog" },
+  const dialog = el(
+    "dialog",
+    { class: "ask" },
+    el(
+      "form",
+      { method: "dialog" },
       el("p", {}, question),
-      el("div", { class: "row end" },
+      el(
+        "div",
+        { class: "row end" },
         el("button", { class: "quiet", value: "" }, t("cancel")),
-        el("button", { class: "main bad", value: "yes" }, yes))));
+        el("button", { class: "main bad", value: "yes" }, yes),
+      ),
+    ),
+  );
   return (await show(dialog)) === "yes";
 }
 
@@ -65,21 +94,39 @@ let asking = null;
 
 /** Ask for a key, once however many requests wait for it. */
 export function askForKey() {
-  asking ??= askOnce().finally(() => { asking = null; });
+  asking ??= askOnce().finally(() => {
+    asking = null;
+  });
   return asking;
 }
 
 async function askOnce() {
-  const input = el("input", { type: "password", name: "key", autocomplete: "off", required: true, spellcheck: "false", autofocus: true });
-  const dialog = el("dialog", { class: "ask", id: "key-dialog", "aria-labelledby": "key-title" },
-    el("form", { method: "dialog" },
+  const input = el("input", {
+    type: "password",
+    name: "key",
+    autocomplete: "off",
+    required: true,
+    spellcheck: "false",
+    autofocus: true,
+  });
+  const dialog = el(
+    "dialog",
+    { class: "ask", id: "key-dialog", "aria-labelledby": "key-title" },
+    el(
+      "form",
+      { method: "dialog" },
       el("h2", { id: "key-title" }, t("keyTitle")),
       el("p", { class: "soft" }, t("keyLead")),
       key.value && el("p", { class: "problem" }, t("keyWrong")),
       el("label", { class: "field" }, el("span", {}, t("keyLabel")), input),
-      el("div", { class: "row end" },
+      el(
+        "div",
+        { class: "row end" },
         el("button", { class: "quiet", value: "", formnovalidate: true }, t("cancel")),
-        el("button", { class: "main", value: "use" }, t("keyUse")))));
+        el("button", { class: "main", value: "use" }, t("keyUse")),
+      ),
+    ),
+  );
   const used = (await show(dialog)) === "use" && input.value.trim() !== "";
   key.value = used ? input.value.trim() : "";
   if (used) document.dispatchEvent(new Event("key"));

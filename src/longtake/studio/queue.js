@@ -7,7 +7,8 @@ import { attempt } from "./notice.js";
 
 /** @typedef {import("./api.js").Video} Video */
 
-const BUSY = 2000, IDLE = 15000;
+const BUSY = 2000,
+  IDLE = 15000;
 /** Browsers open six connections to a server; progress takes at most so many of them. */
 const MOST_STREAMS = 3;
 const OPEN = ["queued", "in_progress"];
@@ -31,10 +32,16 @@ export function startQueue(given) {
   finished = given;
   const list = byId("queue");
   sortable(list, { items: ".job.waiting", handle: ".handle", moved: move });
-  list.addEventListener("pointerdown", () => { isDragging = true; });
-  document.addEventListener("pointerup", () => { isDragging = false; });
+  list.addEventListener("pointerdown", () => {
+    isDragging = true;
+  });
+  document.addEventListener("pointerup", () => {
+    isDragging = false;
+  });
   document.addEventListener("language", render);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) refresh();
+  });
   document.addEventListener("key", () => refresh());
   return refresh();
 }
@@ -50,7 +57,10 @@ export async function refresh() {
     // The next look will tell; what a user asked for is answered where it was asked.
   }
   clearTimeout(timer);
-  timer = setTimeout(refresh, document.hidden ? 4 * IDLE : jobs.some((job) => OPEN.includes(job.status)) ? BUSY : IDLE);
+  timer = setTimeout(
+    refresh,
+    document.hidden ? 4 * IDLE : jobs.some((job) => OPEN.includes(job.status)) ? BUSY : IDLE,
+  );
 }
 
 /** @param {Video} video that was sent off just now */
@@ -61,7 +71,8 @@ export function added(video) {
 
 /** @param {Video[]} found */
 async function take(found) {
-  const rank = (/** @type {Video} */ job) => (job.status === "in_progress" ? -1 : job.status === "queued" ? job.ahead ?? 0 : 1e6);
+  const rank = (/** @type {Video} */ job) =>
+    job.status === "in_progress" ? -1 : job.status === "queued" ? (job.ahead ?? 0) : 1e6;
   jobs = found.sort((a, b) => rank(a) - rank(b) || b.created_at - a.created_at);
   const open = new Set(jobs.filter((job) => OPEN.includes(job.status)).map((job) => job.id));
   for (const id of open) pending.add(id);
@@ -93,7 +104,10 @@ function follow(id) {
   streams.set(id, stream);
   watch(id, (event, data) => hear(id, event, data), stream.signal)
     .catch(() => {}) // the next look opens it again
-    .finally(() => { streams.delete(id); refresh(); });
+    .finally(() => {
+      streams.delete(id);
+      refresh();
+    });
 }
 
 /**
@@ -126,16 +140,49 @@ function item(job) {
   const words = job.prompt || t("wordless");
   const waiting = job.status === "queued";
   const failed = job.status === "failed";
-  const place = el("li", { id: `job-${job.id}`, class: `job ${waiting ? "waiting" : job.status}` },
+  const place = el(
+    "li",
+    { id: `job-${job.id}`, class: `job ${waiting ? "waiting" : job.status}` },
     el("div", { class: "job-picture" }, el("img", { alt: "", hidden: true })),
-    el("div", { class: "job-words" },
+    el(
+      "div",
+      { class: "job-words" },
       el("p", { class: "job-prompt", title: words }, words),
-      el("p", { class: "soft" }, `${job.model === "animatic" ? t("animatic") : t(`task.${job.task}`)} · ${job.seconds} ${t("s")} · ${job.size.replace("x", "\u00a0×\u00a0")}`),
-      failed ? el("p", { class: "problem" }, el("b", {}, t(job.error?.code === "cancelled" ? "jobCancelled" : "jobFailed")), job.error?.code === "cancelled" ? "" : ` ${job.error?.message}`)
-        : el("div", { class: "job-progress" }, el("progress", { max: 100, "aria-label": t("jobProgress", { prompt: words }) }), el("span", { class: "soft stage" }))),
-    el("div", { class: "job-tools" },
-      waiting && iconButton("grip", t("jobMove"), () => {}, { class: "icon-button handle", "data-key": `move-${job.id}` }),
-      iconButton("close", t(failed ? "jobDismiss" : "jobCancel"), () => (failed ? dismiss(job) : cancel(job)), { "data-key": `end-${job.id}` })));
+      el(
+        "p",
+        { class: "soft" },
+        `${job.model === "animatic" ? t("animatic") : t(`task.${job.task}`)} · ${job.seconds} ${t("s")} · ${job.size.replace("x", "\u00a0×\u00a0")}`,
+      ),
+      failed
+        ? el(
+            "p",
+            { class: "problem" },
+            el("b", {}, t(job.error?.code === "cancelled" ? "jobCancelled" : "jobFailed")),
+            job.error?.code === "cancelled" ? "" : ` ${job.error?.message}`,
+          )
+        : el(
+            "div",
+            { class: "job-progress" },
+            el("progress", { max: 100, "aria-label": t("jobProgress", { prompt: words }) }),
+            el("span", { class: "soft stage" }),
+          ),
+    ),
+    el(
+      "div",
+      { class: "job-tools" },
+      waiting &&
+        iconButton("grip", t("jobMove"), () => {}, {
+          class: "icon-button handle",
+          "data-key": `move-${job.id}`,
+        }),
+      iconButton(
+        "close",
+        t(failed ? "jobDismiss" : "jobCancel"),
+        () => (failed ? dismiss(job) : cancel(job)),
+        { "data-key": `end-${job.id}` },
+      ),
+    ),
+  );
   update(place, job);
   return place;
 }
@@ -148,7 +195,11 @@ function update(place, job) {
   const bar = place.querySelector("progress");
   if (bar) bar.value = job.progress;
   const stage = place.querySelector(".stage");
-  if (stage) stage.textContent = job.status === "queued" ? ahead(job.ahead ?? 0) : `${job.progress} % · ${named("stage", job.stage)}${job.message ? ` · ${job.message}` : ""}`;
+  if (stage)
+    stage.textContent =
+      job.status === "queued"
+        ? ahead(job.ahead ?? 0)
+        : `${job.progress} % · ${named("stage", job.stage)}${job.message ? ` · ${job.message}` : ""}`;
   const image = place.querySelector("img");
   const preview = previews.get(job.id);
   if (image && preview && image.src !== preview) {
@@ -157,7 +208,8 @@ function update(place, job) {
   }
 }
 
-const ahead = (/** @type {number} */ n) => (n === 0 ? t("aheadNone") : n === 1 ? t("aheadOne") : t("ahead", { n }));
+const ahead = (/** @type {number} */ n) =>
+  n === 0 ? t("aheadNone") : n === 1 ? t("aheadOne") : t("ahead", { n });
 
 /** @param {Video} job */
 async function cancel(job) {
@@ -179,7 +231,11 @@ async function move(from, to) {
   const waiting = jobs.filter((job) => job.status === "queued");
   const order = moved(waiting, from, to);
   const before = order[to + 1]?.id ?? null;
-  jobs = [...jobs.filter((job) => job.status === "in_progress"), ...order, ...jobs.filter((job) => job.status === "failed")];
+  jobs = [
+    ...jobs.filter((job) => job.status === "in_progress"),
+    ...order,
+    ...jobs.filter((job) => job.status === "failed"),
+  ];
   render();
   await attempt(() => call("POST", `v1/longtake/videos/${waiting[from].id}/move`, { before }));
   await refresh();

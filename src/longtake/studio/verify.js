@@ -30,7 +30,13 @@ export async function examine(file) {
 }
 
 function render() {
-  const input = el("input", { type: "file", accept: "image/*,video/*", class: "hidden-input", id: "verify-file", "data-key": "verify-file" });
+  const input = el("input", {
+    type: "file",
+    accept: "image/*,video/*",
+    class: "hidden-input",
+    id: "verify-file",
+    "data-key": "verify-file",
+  });
   const place = el("label", { class: "drop" }, input, icon("film"), el("span", {}, t("verifyDrop")));
   droppable(place, input, examine);
   replace(byId("verify"), place, el("div", { id: "verdict", "aria-live": "polite" }, seen && shown(seen)));
@@ -40,16 +46,51 @@ function render() {
 function shown({ file, report, problem }) {
   if (problem) return el("p", { class: "problem" }, problem);
   if (!report) return el("p", { class: "busy", role: "status" }, t("verifyBusy", { name: file.name }));
-  const kind = report.verdict === "generated" ? "made" : report.verdict === "no marks found" ? "unknown" : "altered";
+  const kind =
+    report.verdict === "generated" ? "made" : report.verdict === "no marks found" ? "unknown" : "altered";
   const asked = report.record?.request ?? {};
-  const rows = [[t("prompt"), asked.prompt], [t("model"), asked.model], [t("seed"), asked.seed], ["ProduceID", report.produce_id]].filter(([, value]) => value || value === 0);
-  return el("article", { class: `verdict ${kind}` },
+  const rows = [
+    [t("prompt"), asked.prompt],
+    [t("model"), asked.model],
+    [t("seed"), asked.seed],
+    ["ProduceID", report.produce_id],
+  ].filter(([, value]) => value || value === 0);
+  return el(
+    "article",
+    { class: `verdict ${kind}` },
     el("p", { class: "soft" }, file.name),
     el("h3", {}, named("verdict", report.verdict)),
     el("p", {}, named("verdictLead", report.verdict)),
-    report.altered.length > 0 && el("ul", { class: "altered" }, ...report.altered.map((line) => el("li", {}, line))),
-    el("ul", { class: "signals" }, ...report.signals.map((signal) => el("li", { class: signal.found ? "found" : "" },
-      icon(signal.found ? "tick" : "dash"),
-      el("div", {}, el("b", {}, named("signal", signal.name)), el("span", { class: "state" }, t(signal.found ? "found" : "missing")), el("small", {}, signal.detail))))),
-    rows.length > 0 && el("details", { class: "record" }, el("summary", {}, t("recordTitle")), el("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]))));
+    report.altered.length > 0 &&
+      el("ul", { class: "altered" }, ...report.altered.map((line) => el("li", {}, line))),
+    el(
+      "ul",
+      { class: "signals" },
+      ...report.signals.map((signal) =>
+        el(
+          "li",
+          { class: signal.found ? "found" : "" },
+          icon(signal.found ? "tick" : "dash"),
+          el(
+            "div",
+            {},
+            el("b", {}, named("signal", signal.name)),
+            el("span", { class: "state" }, t(signal.found ? "found" : "missing")),
+            el("small", {}, signal.detail),
+          ),
+        ),
+      ),
+    ),
+    rows.length > 0 &&
+      el(
+        "details",
+        { class: "record" },
+        el("summary", {}, t("recordTitle")),
+        el(
+          "dl",
+          { class: "facts" },
+          ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]),
+        ),
+      ),
+  );
 }

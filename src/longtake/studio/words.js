@@ -11,7 +11,10 @@ export const WORDS = {
   key: ["Key", "密钥"],
   language: ["中文", "English"],
   s: ["s", "秒"],
-  away: ["The server does not answer. Is longtake serve still running?", "服务器没有回应。longtake serve 还在运行吗？"],
+  away: [
+    "The server does not answer. Is longtake serve still running?",
+    "服务器没有回应。longtake serve 还在运行吗？",
+  ],
   strange: ["The server answered {status}.", "服务器返回 {status}。"],
   cancel: ["Cancel", "取消"],
   close: ["Close", "关闭"],
@@ -97,6 +100,7 @@ export const WORDS = {
   undo: ["Undo", "撤销"],
   redo: ["Redo", "重做"],
   timeline: ["Timeline", "时间线"],
+  timelineEdge: ["Length of shot {n}: pull, or arrow keys", "镜头 {n} 的时长：拖动或用方向键"],
   timelineShot: ["Shot {n}, {length}: {action}", "镜头 {n}，{length}：{action}"],
   drop: ["Drop it here", "放在这里"],
 
@@ -113,7 +117,10 @@ export const WORDS = {
   shotLocked: ["locked", "已锁定"],
   shotAgain: ["Make this shot again", "重拍此镜"],
   shotAgainHint: ["A new take of this shot; the others stay as they are", "只重拍这一镜，其余镜头保持不变"],
-  shotAgainFirst: ["Film the board once; then single shots can be made again.", "先按分镜拍一次，之后即可单独重拍某一镜。"],
+  shotAgainFirst: [
+    "Film the board once; then single shots can be made again.",
+    "先按分镜拍一次，之后即可单独重拍某一镜。",
+  ],
   shotFree: ["Shot {shot} no longer continues {other}.", "镜头 {shot} 不再接续 {other}。"],
   action: ["What happens", "画面内容"],
   duration: ["Seconds", "秒数"],
@@ -135,6 +142,7 @@ export const WORDS = {
   who: ["Who", "谁"],
   says: ["Says", "说"],
   soundOf: ["Sounds", "音效"],
+  continuesShot: ["carries on from shot {n}", "接续镜头 {n}"],
   continues: ["Carries on from", "接续镜头"],
   shotSeed: ["Seed of this shot", "本镜种子"],
   details: ["More", "更多"],
@@ -281,7 +289,10 @@ export const WORDS = {
   "verdict.generated, altered": ["Made by AI, and changed since", "由 AI 生成，之后被改动过"],
   "verdict.no marks found": ["No marks found", "未发现标识"],
   "verdictLead.generated": ["The marks agree with one another.", "各项标识相互一致。"],
-  "verdictLead.generated, altered": ["Some marks are there, but not as they were made:", "部分标识存在，但与制作时不符："],
+  "verdictLead.generated, altered": [
+    "Some marks are there, but not as they were made:",
+    "部分标识存在，但与制作时不符：",
+  ],
   "verdictLead.no marks found": [
     "That proves nothing: marks can be removed, and other programs leave none.",
     "这并不能证明什么：标识可能被去除，其他程序也可能从不添加。",
