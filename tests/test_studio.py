@@ -334,6 +334,12 @@ def test_two_languages_and_a_phone(browser: Any, server: Running) -> None:
     for view in ("film", "queue", "gallery", "verify"):
         page.locator(f"[data-go={view}]").click()
         assert page.evaluate("document.documentElement.scrollWidth") == 390, f"{view} is wider than the phone"
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(out, "PNG")
+    picture = {"name": f"{'long' * 30}.png", "mimeType": "image/png", "buffer": out.getvalue()}
+    page.locator("#verify-file").set_input_files(picture)
+    expect(page.locator("#verdict")).to_contain_text("未发现标识")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.locator("#language").click()
     assert page.evaluate("document.documentElement.lang") == "en"
     page.reload()

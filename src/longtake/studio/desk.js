@@ -131,6 +131,19 @@ function chooser() {
 
 /** @param {Board} board */
 function head(board) {
+  const title = el("input", {
+    class: "title",
+    "aria-label": t("boardTitle"),
+    placeholder: t("boardUntitled"),
+    ".value": board.title,
+    maxlength: 200,
+    "data-key": "title",
+    "data-path": "title",
+    oninput: () =>
+      change((b) => {
+        b.title = title.value;
+      }, true),
+  });
   return el(
     "header",
     { class: "board-head" },
@@ -138,55 +151,51 @@ function head(board) {
       "div",
       { class: "board-name" },
       el("h2", { id: "board-title" }, t("board")),
-      el("input", {
-        class: "title",
-        "aria-label": t("boardTitle"),
-        placeholder: t("boardUntitled"),
-        ".value": board.title,
-        maxlength: 200,
-        "data-key": "title",
-        "data-path": "title",
-        oninput: (/** @type {InputEvent} */ event) =>
-          change((b) => {
-            b.title = /** @type {HTMLInputElement} */ (event.target).value;
-          }, true),
-      }),
+      title,
       el("span", { class: "soft", id: "board-length" }, summary(board)),
     ),
     el(
       "div",
       { class: "row" },
-      iconButton("undo", t("undo"), () => undo(), { disabled: !canUndo(), "data-key": "undo", id: "undo" }),
+      iconButton("undo", t("undo"), () => undo(), { disabled: !canUndo(), id: "undo", "data-key": "undo" }),
       iconButton("redo", t("redo"), () => undo(true), {
         disabled: !canRedo(),
-        "data-key": "redo",
         id: "redo",
+        "data-key": "redo",
       }),
-      el(
-        "button",
-        { type: "button", class: "quiet", id: "repair", onclick: repair, "data-key": "repair" },
-        t("boardRepair"),
-      ),
-      chooser(),
-      el("button", { type: "button", class: "quiet", id: "save-board", onclick: save }, t("boardExport")),
-      iconButton("close", t("boardClose"), () => lay(null), { "data-key": "close", id: "close-board" }),
+      iconButton("close", t("boardClose"), () => lay(null), { id: "close-board", "data-key": "close" }),
     ),
-    el("p", { class: "problem", id: "board-problem", role: "alert", hidden: true }),
+    el(
+      "div",
+      { class: "row" },
+      action("quiet", "repair", "boardRepair", repair),
+      chooser(),
+      action("quiet", "save-board", "boardExport", save),
+    ),
     el(
       "div",
       { class: "actions" },
-      el(
-        "button",
-        { type: "button", class: "second", id: "act-out", title: t("boardPreviewHint"), onclick: preview },
-        t("boardPreview"),
-      ),
-      el(
-        "button",
-        { type: "button", class: "main", id: "film-board", onclick: film },
-        icon("play"),
-        t("boardFilm"),
-      ),
+      action("second", "act-out", "boardPreview", preview, t("boardPreviewHint")),
+      action("main", "film-board", "boardFilm", film),
     ),
+    el("p", { class: "problem", id: "board-problem", role: "alert", hidden: true }),
+  );
+}
+
+/**
+ * A button of the head.
+ * @param {string} kind
+ * @param {string} id
+ * @param {string} words
+ * @param {() => void} act
+ * @param {string} [hint]
+ */
+function action(kind, id, words, act, hint) {
+  return el(
+    "button",
+    { type: "button", class: kind, id, "data-key": id, title: hint, onclick: act },
+    kind === "main" && icon("play"),
+    t(words),
   );
 }
 
