@@ -151,12 +151,14 @@ def test_shots_are_put_in_order_by_mouse_and_by_keys_and_undone(page: Any) -> No
     page.mouse.move(target["x"] + 40, target["y"] + 60, steps=6)
     page.mouse.up()
     assert shots(page) == ["s3", "s2", "s1"]
+    page.locator("#shot-s2").get_by_label("What happens").fill("a cat wakes up")
     page.locator("#shot-s2").get_by_role("button", name="Duplicate").click()
     assert shots(page) == ["s3", "s2", "s4", "s1"]
+    assert board(page)["shots"][2]["action"] == "a cat wakes up"
     page.locator("#shot-s3").get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Add a shot").click()
     assert shots(page) == ["s2", "s4", "s1", "s3"]
-    for _ in range(5):
+    for _ in range(6):
         page.get_by_role("button", name="Undo").click()
     assert shots(page) == ["s1", "s2", "s3"]
     page.get_by_role("button", name="Redo").click()
@@ -164,6 +166,30 @@ def test_shots_are_put_in_order_by_mouse_and_by_keys_and_undone(page: Any) -> No
     page.reload()
     expect(page.locator(".card[data-shot]")).to_have_count(3)
     assert shots(page) == ["s2", "s1", "s3"]
+
+
+def test_names_follow_as_they_are_typed(page: Any) -> None:
+    direct(page)
+    page.get_by_label("Place", exact=True).last.fill("at the seaside")
+    expect(page.locator("#shot-s3 .gist")).to_contain_text("at the seaside")
+    page.get_by_role(
+        "button", name="Add a character"
+    ).click()  # the first click after typing meets its button
+    expect(page.locator("#shot-s3 select[data-key$='.location'] option:checked")).to_have_text(
+        "at the seaside"
+    )
+    page.locator(".noun").nth(3).get_by_label("Name").fill("Ada")
+    page.locator("#shot-s3 summary").click()
+    page.locator("#shot-s3").get_by_label("Ada").check()
+    page.locator("#shot-s3").get_by_label("Where").last.select_option("left")
+    page.locator("#shot-s3").get_by_role("button", name="Add a line").click()
+    page.locator("#shot-s3").get_by_label("Says").fill("Look!")
+    shot = board(page)["shots"][2]
+    assert shot["characters"][-1] == {"id": "c4", "position": "left", "facing": ""}
+    assert shot["dialogue"][-1]["text"] == "Look!"
+    page.locator(".noun").nth(3).get_by_role("button", name="Remove Ada").click()
+    assert all(cast["id"] != "c4" for cast in board(page)["shots"][2]["characters"])
+    expect(page.locator("#board .problem:visible")).to_have_count(0)
 
 
 def test_the_edge_of_a_shot_on_the_strip_changes_its_length(page: Any) -> None:

@@ -73,7 +73,7 @@ async function start() {
   key.ask = async () => {
     keyButton.hidden = false;
     if (isDeclined) return false; // no second question before the button is pressed
-    isDeclined = !(await askForKey());
+    isDeclined = !(await askForKey(key.value !== ""));
     return !isDeclined;
   };
   keyButton.hidden = !key.value;

@@ -236,7 +236,7 @@ function tools(board, index, again) {
       () =>
         change((b) => {
           b.shots.splice(index + 1, 0, {
-            ...structuredClone(shot),
+            ...structuredClone(b.shots[index]),
             id: freeId("s", b.shots),
             locked: false,
             seed: null,
@@ -286,7 +286,7 @@ function details(board, index) {
   const shot = board.shots[index];
   const places = /** @type {[string, string][]} */ ([
     ["", t("none")],
-    ...board.locations.map((one) => [one.id, one.description || one.id]),
+    ...board.locations.map((one) => [one.id, placeOf(one)]),
   ]);
   const earlier = /** @type {[string, string][]} */ ([
     ["", t("none")],
@@ -386,7 +386,7 @@ function company(board, index) {
                   : [...cast, { id: person.id, position: "", facing: "" }];
               }),
           }),
-          person.name || person.look || person.id,
+          el("span", { "data-name": person.id }, nameOf(person)),
         ),
         isIn && where(index, place, "position", POSITIONS),
         isIn && where(index, place, "facing", FACINGS),
@@ -421,9 +421,7 @@ function where(index, place, what, values) {
 function lines(board, index) {
   if (!board.characters.length) return null;
   const shot = board.shots[index];
-  const who = /** @type {[string, string][]} */ (
-    board.characters.map((one) => [one.id, one.name || one.look || one.id])
-  );
+  const who = /** @type {[string, string][]} */ (board.characters.map((one) => [one.id, nameOf(one)]));
   return el(
     "fieldset",
     { class: "field wide", "data-path": `shots[${index}].dialogue` },
@@ -468,7 +466,16 @@ function lines(board, index) {
   );
 }
 
-/** Show what changed where only values did: drawings, and lengths that were pulled on the strip. @param {Board} board */
+/** @param {import("./api.js").Character} person */
+const nameOf = (person) => person.name || person.look || person.id;
+/** @param {import("./api.js").Place} place */
+const placeOf = (place) => place.description || place.id;
+
+/**
+ * Show what changed where only values did: drawings, names, and lengths that were pulled on the strip. No control is made
+ * anew, so that a click that ends the typing still meets its button.
+ * @param {Board} board
+ */
 export function redraw(board) {
   for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-sketch]"))) {
     const shot = board.shots.find((one) => one.id === place.dataset.sketch);
@@ -484,4 +491,12 @@ export function redraw(board) {
     const shot = board.shots.find((one) => one.id === place.dataset.gist);
     if (shot) place.replaceWith(gist(board, shot));
   }
+  const rename = (/** @type {string} */ where, /** @type {string} */ words) => {
+    for (const one of document.querySelectorAll(where)) one.textContent = words;
+  };
+  for (const one of board.characters) {
+    rename(`[data-name="${one.id}"], [data-key*=".who."] option[value="${one.id}"]`, nameOf(one));
+  }
+  for (const one of board.locations)
+    rename(`[data-key$=".location"] option[value="${one.id}"]`, placeOf(one));
 }

@@ -42,7 +42,6 @@ function typed(key, value, write, more = {}) {
     "data-path": key,
     ...more,
     oninput: () => change((board) => write(board, input.value), true),
-    onchange: () => change(() => {}),
   });
   return input;
 }

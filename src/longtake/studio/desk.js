@@ -63,11 +63,7 @@ export function startDesk(given) {
 function render() {
   const place = byId("board");
   const { board } = draft;
-  place.hidden = false;
   place.classList.toggle("bare", !board);
-  const focus = place.contains(document.activeElement)
-    ? /** @type {HTMLElement} */ (document.activeElement).dataset.key
-    : undefined;
   if (!board) replace(place, start());
   else
     replace(
@@ -83,8 +79,6 @@ function render() {
       ),
       company(board),
     );
-  if (focus)
-    /** @type {HTMLElement | null} */ (place.querySelector(`[data-key="${CSS.escape(focus)}"]`))?.focus();
   complain();
 }
 

@@ -18,11 +18,10 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, String(value));
   }
-  for (const child of children)
-    if (child !== null && child !== undefined && child !== false)
-      made.append(
-        String(child) === child || typeof child === "number" ? String(child) : /** @type {Node} */ (child),
-      );
+  for (const child of children) {
+    if (child instanceof Node) made.append(child);
+    else if (typeof child === "string" || typeof child === "number") made.append(String(child));
+  }
   return made;
 }
 
@@ -42,8 +41,6 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** Strokes of the icons, on a field of 24 by 24. */
 const STROKES = {
-  up: "M12 19V5M6 11l6-6 6 6",
-  down: "M12 5v14M6 13l6 6 6-6",
   grip: "M9 5h.01M15 5h.01M9 12h.01M15 12h.01M9 19h.01M15 19h.01",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
@@ -55,7 +52,6 @@ const STROKES = {
   redo: "M15 7H9a5 5 0 0 0 0 10h7M15 7l-4-4M15 7l-4 4",
   close: "M6 6l12 12M18 6 6 18",
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
-  dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M12 12h.01",
   play: "M8 5l11 7-11 7z",
   tick: "M5 13l4 4L19 7",
   dash: "M6 12h12",

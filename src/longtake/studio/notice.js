@@ -92,15 +92,19 @@ export async function confirmed(question, yes) {
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** Ask for a key, once however many requests wait for it. */
-export function askForKey() {
-  asking ??= askOnce().finally(() => {
+/**
+ * Ask for a key, once however many requests wait for it.
+ * @param {boolean} [isRefused] the server does not know the one there is
+ */
+export function askForKey(isRefused = false) {
+  asking ??= askOnce(isRefused).finally(() => {
     asking = null;
   });
   return asking;
 }
 
-async function askOnce() {
+/** @param {boolean} isRefused */
+async function askOnce(isRefused) {
   const input = el("input", {
     type: "password",
     name: "key",
@@ -117,18 +121,25 @@ async function askOnce() {
       { method: "dialog" },
       el("h2", { id: "key-title" }, t("keyTitle")),
       el("p", { class: "soft" }, t("keyLead")),
-      key.value && el("p", { class: "problem" }, t("keyWrong")),
+      isRefused && el("p", { class: "problem" }, t("keyWrong")),
       el("label", { class: "field" }, el("span", {}, t("keyLabel")), input),
       el(
         "div",
         { class: "row end" },
+        key.value !== "" &&
+          el("button", { class: "quiet bad", value: "forget", formnovalidate: true }, t("keyForget")),
         el("button", { class: "quiet", value: "", formnovalidate: true }, t("cancel")),
         el("button", { class: "main", value: "use" }, t("keyUse")),
       ),
     ),
   );
-  const used = (await show(dialog)) === "use" && input.value.trim() !== "";
-  key.value = used ? input.value.trim() : "";
+  const how = await show(dialog);
+  const used = how === "use" && input.value.trim() !== "";
+  if (used) key.value = input.value.trim();
+  if (how === "forget") {
+    key.value = "";
+    location.reload(); // what the key showed goes with it
+  }
   if (used) document.dispatchEvent(new Event("key"));
   return used;
 }
