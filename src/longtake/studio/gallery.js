@@ -81,7 +81,6 @@ function picture(video) {
       {
         type: "button",
         class: "film",
-        "aria-label": t("galleryOpen", { prompt, length }),
         "data-key": video.id,
         onclick: () => opened(video),
       },
@@ -92,6 +91,7 @@ function picture(video) {
         el("span", { class: "badge" }, length),
         badge && el("span", { class: "badge kind" }, badge),
       ),
+      " ",
       el("span", { class: "film-words" }, prompt),
     ),
   );

@@ -303,17 +303,13 @@ async function strip(video, player, place, leave) {
           type: "button",
           class: "shot-seek",
           title: shot.action,
-          "aria-label": t("timelineShot", {
-            n: index + 1,
-            length: clock(shot.duration),
-            action: shot.action,
-          }),
           onclick: () => {
             player.currentTime = start + 0.02;
             player.play();
           },
         },
         el("b", {}, String(index + 1)),
+        " ",
         el("span", {}, shot.action),
       ),
       iconButton(

@@ -17,13 +17,11 @@ const SHORTEST = 0.25,
 export function strip(board) {
   return board.shots.map((shot, index) => {
     const seconds = Number(shot.duration) || 0;
-    const words = t("timelineShot", { n: index + 1, length: clock(seconds), action: shot.action });
     const segment = el(
       "button",
       {
         type: "button",
-        title: words,
-        "aria-label": words,
+        title: shot.action,
         "data-key": `strip-${shot.id}`,
         class: shot.transition.type === "cut" ? "" : "soft-edge",
         onclick: () => {
@@ -33,8 +31,11 @@ export function strip(board) {
         },
       },
       footage(board, shot, TALL),
+      el("span", { class: "visually-hidden" }, t("shot", { n: "" })),
       el("b", {}, String(index + 1)),
+      " ",
       el("small", {}, clock(seconds)),
+      el("span", { class: "visually-hidden" }, ` ${shot.action}`),
     );
     const item = el("li", {}, segment, edge(index, seconds));
     item.style.flexGrow = String(Math.max(SHORTEST, seconds));

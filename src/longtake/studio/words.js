@@ -100,7 +100,6 @@ export const WORDS = {
   redo: ["Redo", "重做"],
   timeline: ["Timeline", "时间线"],
   timelineEdge: ["Length of shot {n}: pull, or arrow keys", "镜头 {n} 的时长：拖动或用方向键"],
-  timelineShot: ["Shot {n}, {length}: {action}", "镜头 {n}，{length}：{action}"],
   drop: ["Drop it here", "放在这里"],
 
   shot: ["Shot {n}", "镜头 {n}"],
@@ -235,7 +234,6 @@ export const WORDS = {
   watch: ["Watch", "观看"],
 
   galleryEmpty: ["No films yet. The first one will hang here.", "还没有影片。第一部会挂在这里。"],
-  galleryOpen: ["Play “{prompt}”, {length}", "播放“{prompt}”，{length}"],
   wordless: ["(no words)", "（无文字）"],
   animatic: ["Animatic", "预演"],
   "task.generate": ["Film", "影片"],
