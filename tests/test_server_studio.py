@@ -137,9 +137,14 @@ def test_the_server_says_where_the_studio_is(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     line = process.stdout.readline()
-    process.terminate()
-    process.wait(30)
-    assert re.fullmatch(r"The studio is at http://127\.0\.0\.1:\d+/\n", line)
+    try:
+        found = re.fullmatch(r"The studio is at (http://127\.0\.0\.1:\d+/)\n", line)
+        assert (
+            found and httpx.get(found[1], timeout=60).status_code == 200
+        )  # the socket listens: it is answered soon
+    finally:
+        process.terminate()
+        process.wait(60)
     wrong = subprocess.run(
         [*command, "--data", str(tmp_path), "--open", "--no-studio"], capture_output=True, text=True
     )
