@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from longtake import animatic, pipeline, sheet, timeline
-from longtake.boards import words
 from longtake.director import direct
+from longtake.director.setups import words
 from longtake.director.staging import stage
 from longtake.errors import OutputError
 from longtake.provenance.verify import verify

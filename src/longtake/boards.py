@@ -6,12 +6,11 @@ import random
 from pathlib import Path
 
 from longtake.director import propose
-from longtake.errors import RequestError, nearest
+from longtake.director.setups import words
+from longtake.errors import RequestError
 from longtake.film.script import read_board
 from longtake.storyboard import Storyboard, save_storyboard
 from longtake.video import check_folder
-
-VOCABULARIES = ("any", "pocket", "full")
 
 
 def direct(
@@ -46,22 +45,6 @@ def direct(
     )
     save_storyboard(made.board, output)
     return made.board, made.notes
-
-
-def words(vocabulary: str) -> dict[str, tuple[str, ...]]:
-    """The words of a vocabulary by slot; none for "any". Raises RequestError."""
-    from longtake.world.sampler import PRESETS
-
-    if vocabulary not in VOCABULARIES:
-        valid = ", ".join(VOCABULARIES)
-        raise RequestError(
-            f"unknown vocabulary {vocabulary!r}; choose {valid}{nearest(vocabulary, VOCABULARIES)}"
-        )
-    if vocabulary == "any":
-        return {}
-    known = PRESETS[vocabulary]
-    slots = ("subjects", "places", "times", "weathers", "shots", "cameras", "angles", "actions")
-    return {slot: getattr(known, slot) for slot in slots}
 
 
 def sized(path: Path, size: str | None, fps: int | None) -> Storyboard:

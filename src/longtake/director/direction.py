@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from longtake.director.lint import lint, repair
 from longtake.director.llm import TIMEOUT, Endpoint, EndpointError, by_llm
 from longtake.director.rules import by_rules
 from longtake.director.setups import Vocabulary
 from longtake.director.vocabulary import understand
 from longtake.errors import RequestError
-from longtake.fields import LONGEST_FILM
-from longtake.storyboard import SHORTEST_SHOT, Storyboard
+from longtake.fields import LONGEST_FILM, explain
+from longtake.storyboard import SHORTEST_SHOT, Shot, Storyboard
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,12 @@ def propose(
         raise RequestError(f"seconds must be {SHORTEST_SHOT:g} to {LONGEST_FILM:g}, not {seconds:g}; try 20")
     words = vocabulary or {}
     endpoint = None if director == "rules" else Endpoint.of(director, timeout)
-    board, notes = by_rules(
-        prompt, seconds=seconds, size=size, fps=fps, seed=seed, one_take=one_take, vocabulary=words
-    )
+    try:
+        board, notes = by_rules(
+            prompt, seconds=seconds, size=size, fps=fps, seed=seed, one_take=one_take, vocabulary=words
+        )
+    except ValidationError as error:  # a single shot's words grew longer than a text may be
+        raise RequestError(f"a shot of this prompt: {explain(error, Shot)}; say it in fewer words") from None
     if endpoint is not None:
         try:
             board, notes = by_llm(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from longtake.director.reading import Reading
+from longtake.errors import RequestError, nearest
 from longtake.storyboard import Angle, Camera, Move, Scale
 from longtake.world.motion import TRAVELS
 
@@ -20,8 +21,25 @@ LADDER: tuple[Scale, ...] = (
 """From far to near."""
 ROLE = Literal["establish", "action", "closer", "detail", "reaction", "end"]
 Vocabulary = Mapping[str, Sequence[str]]
+VOCABULARIES = ("any", "pocket", "full")
 _GROUND_TRAVELS = TRAVELS | {"rise"}
 _TAKE_MOVES: tuple[Move, ...] = ("follow", "dolly_in", "orbit_right", "truck_right", "crane_up", "dolly_out")
+
+
+def words(vocabulary: str) -> Vocabulary:
+    """The words of a vocabulary by slot; none for "any". Raises RequestError."""
+    from longtake.world.sampler import PRESETS
+
+    if vocabulary not in VOCABULARIES:
+        valid = ", ".join(VOCABULARIES)
+        raise RequestError(
+            f"unknown vocabulary {vocabulary!r}; choose {valid}{nearest(vocabulary, VOCABULARIES)}"
+        )
+    if vocabulary == "any":
+        return {}
+    known = PRESETS[vocabulary]
+    slots = ("subjects", "places", "times", "weathers", "shots", "cameras", "angles", "actions")
+    return {slot: getattr(known, slot) for slot in slots}
 
 
 @dataclass(frozen=True)

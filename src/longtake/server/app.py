@@ -26,11 +26,12 @@ from starlette.responses import JSONResponse, Response
 
 from longtake.errors import LongtakeError, OutputError
 from longtake.provenance.aigc import software
-from longtake.server import extras, jobs, queue, videos, webhooks
+from longtake.server import boards, extras, jobs, queue, studio, videos, webhooks
 from longtake.server.config import Config
 from longtake.server.crew import Crew, Process
 from longtake.server.desk import Desk, TheDesk
 from longtake.server.door import Door
+from longtake.server.drafts import Drafts
 from longtake.server.files import AwayError, Storage
 from longtake.server.keys import KeyRing
 from longtake.server.media import Intake
@@ -58,11 +59,14 @@ def build_app(config: Config) -> FastAPI:
     )  # fmt: skip
     storage = Storage(config.storage_url)
     intake = Intake(storage, config.data / "incoming", config.limits, config.allow_private)
-    app.state.desk = Desk(config, engine, Writer(engine), storage, intake)
+    app.state.desk = Desk(config, engine, Writer(engine), storage, intake, Drafts(config))
     app.state.listeners, app.state.closing = 0, False
     app.state.metrics = metrics
     app.include_router(videos.router)
     app.include_router(extras.router)
+    app.include_router(boards.router)
+    if config.studio:
+        app.include_router(studio.build_router())
     _operation(app)
     _errors(app)
     app.add_middleware(Door, config=config, keys=keys, metrics=metrics)
@@ -216,7 +220,8 @@ def sweep(desk: Desk) -> None:
         if not read(desk.engine, lambda c, path=row.path: _is_needed(c, path)):  # type: ignore[misc]
             desk.storage.remove(row.path)
             if "/" not in row.path:
-                shutil.rmtree(desk.config.work / row.path, ignore_errors=True)
+                for folder in (desk.config.work, desk.config.shots):
+                    shutil.rmtree(folder / row.path, ignore_errors=True)
         done.append(row.seq)
     if done:
         write(desk.engine, lambda c: c.execute(delete(garbage).where(garbage.c.seq.in_(done))))

@@ -72,16 +72,30 @@ def serve(
             "--allow-private", help="Let webhooks and image addresses lead into the private network."
         ),
     ] = False,
+    director: Annotated[
+        str,
+        typer.Option(help="Who writes storyboards: rules, or the address of an OpenAI-compatible endpoint."),
+    ] = "rules",
+    studio: Annotated[bool, typer.Option(help="Serve the studio, the app in the browser, at /.")] = True,
+    open_studio: Annotated[
+        bool, typer.Option("--open", help="Open the studio in this machine's browser.")
+    ] = False,
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     pretend: Annotated[float | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Answer the Videos API on this machine."""
+    """Answer the Videos API on this machine, and serve the studio in the browser."""
     _need_extra()
     from longtake.server.config import Config, Limits, parse_models
     from longtake.server.run import serve as run
 
     if log_format not in ("text", "json"):
         raise RequestError(f"unknown log format {log_format!r}; choose text or json")
+    if director != "rules":
+        from longtake.director.llm import Endpoint
+
+        Endpoint.of(director)
+    if open_studio and not studio:
+        raise RequestError("--open opens the studio, which --no-studio leaves out; give one of them")
     limits = Limits(
         queue=max_queue, queue_per_key=max_queue_per_key or max(1, max_queue // 2),
         upload_bytes=max_upload_mb * 2**20, films_per_day=films_per_day,
@@ -90,9 +104,10 @@ def serve(
         Config(
             data=(data or default_data()).absolute(), database=database, storage=storage, host=host, port=port,
             workers=workers, ray=ray, ray_gpus=ray_gpus, models=parse_models(model or []), keep_days=keep_days,
-            lease_seconds=lease_seconds, allow_private=allow_private, log_format=log_format, pretend=pretend,
-            limits=limits,
-        )
+            lease_seconds=lease_seconds, allow_private=allow_private, director=director, studio=studio,
+            log_format=log_format, pretend=pretend, limits=limits,
+        ),
+        open_studio,
     )  # fmt: skip
 
 

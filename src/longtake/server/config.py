@@ -10,6 +10,8 @@ from longtake.errors import RequestError
 
 PACKAGED = ("pocket", "pocket-fast")
 """Models that are always there."""
+ANIMATIC = "animatic"
+"""The model name under which a storyboard is acted out on the paper theatre, without a model."""
 SORA = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08")
 """Names that programs written for the retired API send; the default model answers to them."""
 
@@ -58,6 +60,10 @@ class Config:
     lease_seconds: float = 20.0
     allow_private: bool = False
     """Whether webhooks and image addresses may lead into the private network."""
+    director: str = "rules"
+    """Who writes storyboards: rules, or the address of an OpenAI-compatible endpoint."""
+    studio: bool = True
+    """Whether the browser app is served at /."""
     log_format: str = "text"
     pretend: float | None = None
     """Seconds a made-up model takes, for load tests; None for real films."""
@@ -77,12 +83,19 @@ class Config:
         return self.data / "work"
 
     @property
+    def shots(self) -> Path:
+        """Where the shots of finished films are kept for a while, so that one of them can be made again."""
+        return self.data / "shots"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every model name that may be asked for."""
-        return tuple(dict.fromkeys((*(name for name, _ in self.models), *SORA)))
+        return tuple(dict.fromkeys((*(name for name, _ in self.models), *SORA, ANIMATIC)))
 
     def weights(self, name: str) -> str:
         """The weights behind a model name."""
+        if name == ANIMATIC:
+            return name
         return dict(self.models).get(name, self.models[0][1])
 
     @property

@@ -18,7 +18,8 @@ from starlette.requests import Request as HttpRequest
 from longtake.errors import LongtakeError, nearest
 from longtake.request import build_request
 from longtake.server import forms, jobs, wire
-from longtake.server.config import Config
+from longtake.server.config import ANIMATIC, Config
+from longtake.server.drafts import Drafts
 from longtake.server.files import Storage
 from longtake.server.forms import Form
 from longtake.server.keys import Caller
@@ -43,6 +44,7 @@ class Desk:
     writer: Writer
     storage: Storage
     intake: Intake
+    drafts: Drafts
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await run_in_threadpool(read, self.engine, work)
@@ -67,6 +69,8 @@ class Order:
     """Field of the Request -> name in the storage."""
     extra: dict[str, Any]
     remixed_from: str | None = None
+    shots_of: str | None = None
+    """The film whose finished shots may be used again."""
 
 
 async def desk_of(http: HttpRequest) -> Desk:
@@ -120,6 +124,8 @@ def check(order: Order, param: str | None = None) -> dict[str, Any]:
         raise ApiError(400, words, "invalid_value", field) from None
     if order.task == "generate" and not request.prompt and "storyboard" not in order.extra:
         raise ApiError(400, "the prompt is empty; say what the film shows", "invalid_value", "prompt")
+    if order.model == ANIMATIC:
+        _check_animatic(order)
     if order.shown_seconds > _LONGEST:
         words = f"the film would last {order.shown_seconds:g} seconds; at most {_LONGEST:g} can be made"
         raise ApiError(400, words, "invalid_value", "seconds")
@@ -127,9 +133,24 @@ def check(order: Order, param: str | None = None) -> dict[str, Any]:
     return {**kept, "inputs": order.inputs}
 
 
+def _check_animatic(order: Order) -> None:
+    """The paper theatre acts boards out; it takes nothing a model takes. Raises ApiError."""
+    if order.task != "generate":
+        raise ApiError(400, f"an animatic is made of words or a storyboard; {order.task} needs a model",
+                       "invalid_value", "model")  # fmt: skip
+    taken = next((name for name in ("steps", "guidance", "negative") if name in order.extra), None)
+    if taken or order.inputs:
+        field = taken or "input_reference"
+        raise ApiError(
+            400, f"{field}: an animatic is drawn, not generated; leave it out", "invalid_value", field
+        )
+
+
 async def enqueue(desk: Desk, caller: Caller, order: Order, http: HttpRequest, digest: str) -> jobs.Row:
     """Commit the order. Raises ApiError."""
     values = check(order)
+    if order.shots_of is not None:
+        values["_shots_of"] = order.shots_of
     _check_disk(desk)
     draft = jobs.Draft(
         owner=caller.owner, request=values, model=order.model, prompt=values["prompt"],

@@ -28,8 +28,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-OPEN = ("/healthz", "/openapi.json")
-"""Paths that need no key."""
+OPEN = ("/", "/healthz", "/openapi.json")
+"""Paths that need no key; what the studio is made of needs none either, what it shows does."""
+STUDIO = "/studio/"
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -73,7 +74,7 @@ class Door:
 
     async def _admit(self, scope: Scope) -> Caller | None:
         """Who asks. Raises ApiError 401 or 403."""
-        if scope["path"] in OPEN:
+        if scope["path"] in OPEN or scope["path"].startswith(STUDIO):
             return None
         scheme, _, key = (_header(scope, b"authorization") or "").partition(" ")
         key = key.strip() if scheme.lower() == "bearer" else ""
@@ -161,8 +162,10 @@ class _Visit:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            own = [(name.lower(), value) for name, value in message.get("headers", ())]
+            said = {name for name, _ in own}  # the studio's page has a policy of its own
             message["headers"] = [
-                *message.get("headers", ()), *_SECURITY, (b"x-request-id", self.id.encode()),
+                *own, *(pair for pair in _SECURITY if pair[0] not in said), (b"x-request-id", self.id.encode()),
                 (b"openai-processing-ms", str(round(1000 * (time.perf_counter() - self.started))).encode()),
             ]  # fmt: skip
         await self._send(message)

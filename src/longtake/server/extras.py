@@ -6,9 +6,9 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy import delete, func, select
 from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
@@ -19,7 +19,7 @@ from longtake.server import forms, jobs, webhooks, wire
 from longtake.server.desk import SETTINGS, TheCaller, TheDesk
 from longtake.server.fetch import FetchError, resolve
 from longtake.server.openapi import ERRORS, body
-from longtake.server.schema import COMPLETED, FAILED, previews
+from longtake.server.schema import COMPLETED, FAILED, QUEUED, previews
 from longtake.server.schema import webhooks as receivers
 from longtake.server.videos import fitting, shown
 from longtake.server.wire import ApiError
@@ -33,6 +33,24 @@ _LOOK, _PING = 0.4, 15.0
 async def models(desk: TheDesk, caller: TheCaller) -> Response:
     names = [{"id": name, "object": "model", "owned_by": "longtake"} for name in desk.config.names]
     return JSONResponse({"object": "list", "data": names})
+
+
+@router.get("/videos", summary="List videos with their stage, seed and place in the queue")
+async def list_details(
+    desk: TheDesk,
+    caller: TheCaller,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    status: Annotated[list[Literal["queued", "in_progress", "completed", "failed"]] | None, Query()] = None,
+) -> Response:
+    def look(connection: Any) -> dict[str, Any]:
+        rows, more = jobs.page(connection, caller.owner, after or None, limit, order == "desc", status or ())
+        ahead = jobs.places(connection, [row["id"] for row in rows if row["status"] == QUEUED])
+        shapes = [{**wire.details(row), "ahead": ahead.get(row["id"])} for row in rows]
+        return {**wire.page(rows, more), "data": shapes}
+
+    return JSONResponse(await office.attempt(desk.read(look)))
 
 
 @router.get("/videos/{video_id}", summary="A video with its stage, seed and place in the queue")

@@ -172,12 +172,22 @@ def get(connection: Connection, owner: str, id: str) -> Row:
 
 
 def page(
-    connection: Connection, owner: str, after: str | None, limit: int, newest_first: bool
+    connection: Connection,
+    owner: str,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+    statuses: Sequence[str] = (),
 ) -> tuple[Sequence[Row], bool]:
-    """At most `limit` jobs beyond `after`, and whether there are more. Raises MissingError."""
+    """At most `limit` jobs beyond `after`, of these statuses or of all, and whether there are more.
+
+    Raises MissingError.
+    """
     wanted = select(jobs).where(
         jobs.c.owner == owner, (jobs.c.expires_at.is_(None)) | (jobs.c.expires_at > time.time())
     )
+    if statuses:
+        wanted = wanted.where(jobs.c.status.in_(statuses))
     if after is not None:
         seq = connection.scalar(select(jobs.c.seq).where(jobs.c.id == after, jobs.c.owner == owner))
         if seq is None:
@@ -279,6 +289,14 @@ def ahead(connection: Connection, row: Row) -> int:
     before = (jobs.c.turn < row["turn"]) | ((jobs.c.turn == row["turn"]) & (jobs.c.seq < row["seq"]))
     count = select(func.count()).select_from(jobs).where(jobs.c.status == QUEUED, before)
     return connection.scalar(count) or 0
+
+
+def places(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """The same for several jobs at once, those that wait."""
+    order = func.row_number().over(order_by=(jobs.c.turn, jobs.c.seq)).label("place")
+    waiting = select(jobs.c.id, order).where(jobs.c.status == QUEUED).subquery()
+    rows = connection.execute(select(waiting).where(waiting.c.id.in_(ids))).all()
+    return {row.id: row.place - 1 for row in rows}
 
 
 def counts(connection: Connection) -> dict[str, int]:

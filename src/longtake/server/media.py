@@ -92,7 +92,7 @@ class Intake:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "longtake.server.sandbox", kind, str(source), str(target), json.dumps(bounds),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env=_bare_environment(),
+            env=bare_environment(),
         )  # fmt: skip
         try:
             answer, _ = await asyncio.wait_for(process.communicate(), self._limits.decode_seconds + 5)
@@ -128,7 +128,9 @@ def _data(url: str, param: str) -> bytes:
         raise ApiError(400, f"{param}: a data: address must be base64", "invalid_url", param) from None
 
 
-def _bare_environment() -> dict[str, str]:
-    """No secret of the server reaches the process that opens a stranger's file."""
-    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR")
+def bare_environment() -> dict[str, str]:
+    """No secret of the server reaches the process that opens a stranger's file; where the marks' keys lie does."""
+    kept = (
+        "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR", "LONGTAKE_DATA", "XDG_DATA_HOME"
+    )  # fmt: skip
     return {name: os.environ[name] for name in kept if name in os.environ} | {"OMP_NUM_THREADS": "1"}

@@ -66,6 +66,19 @@ _BODIES: dict[str, tuple[dict[str, Any], list[str], tuple[str, ...]]] = {
         ["video", "video_b"],
         ("video", "video_b"),
     ),
+    "RemakeVideo": ({"shot": {"type": "string"}, "seed": _SEED, "storyboard": {"type": "object"}}, [], ()),
+    "DirectStoryboard": (
+        {
+            "prompt": _TEXT,
+            "seconds": _NUMBER,
+            "director": {"type": "string", "enum": ["rules", "endpoint"]},
+            **{name: _COMMON[name] for name in ("model", "size", "fps", "seed", "one_take")},
+        },
+        ["prompt"],
+        (),
+    ),
+    "CheckStoryboard": ({"storyboard": {"type": "object"}}, ["storyboard"], ()),
+    "RepairStoryboard": ({"storyboard": {"type": "object"}, "seconds": _NUMBER}, ["storyboard"], ()),
     "CreateCharacter": (
         {"name": {"type": "string", "minLength": 1, "maxLength": 80}, "video": _FILE},
         ["name", "video"],

@@ -51,5 +51,5 @@ class PretendMaker:
         settle(beside, output)
         yield Film(
             path=output, width=request.width, height=request.height, fps=request.fps, frames=6,
-            seconds=request.seconds, seed=request.seed, caption=request.prompt,
+            seconds=request.seconds, seed=request.seed, caption=request.prompt, storyboard=request.storyboard,
         )  # fmt: skip

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+import webbrowser
 
 import uvicorn
 
@@ -22,8 +23,11 @@ _SWITCH = 0.0005
 """Seconds a thread may keep the interpreter while another waits for it."""
 
 
-def serve(config: Config) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises LongtakeError for what would keep the server from starting."""
+def serve(config: Config, open_studio: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; `open_studio` shows the studio in a browser.
+
+    Raises LongtakeError for what would keep the server from starting.
+    """
     set_up(config.log_format)
     sys.setswitchinterval(_SWITCH)
     with claim_folder(config.data):
@@ -39,10 +43,10 @@ def serve(config: Config) -> None:
     port = listener.getsockname()[1]
     if config.pretend is not None:
         log.warning("films are made up: --pretend is for load tests")
-    address = f"[{config.host}]" if ":" in config.host else config.host
-    log.info(
-        "serving", extra={"url": f"http://{address}:{port}/v1", "keys": "none" if is_open else "required"}
-    )
+    address = f"http://[{config.host}]:{port}" if ":" in config.host else f"http://{config.host}:{port}"
+    log.info("serving", extra={"url": f"{address}/v1", "keys": "none" if is_open else "required"})
+    if config.studio:
+        print(f"The studio is at {address}/", flush=True)
     settings = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, loop="auto", backlog=2048,
         http=patient_for(config.limits.header_seconds), h11_max_incomplete_event_size=65536,
@@ -52,6 +56,8 @@ def serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server = uvicorn.Server(settings)
+    if open_studio:  # the socket listens already: the page waits until it is answered
+        webbrowser.open(f"{address}/")
     server.run(sockets=[listener])
     if not server.started:
         raise OutputError("the server could not start; its log says why")

@@ -71,6 +71,7 @@ def details(row: Row) -> dict[str, Any]:
     }
     return {
         **video(row),
+        "task": json.loads(row["request"]).get("task", "generate"),
         "stage": row["stage"],
         "message": row["message"],
         "attempt": row["attempt"],

@@ -29,12 +29,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from longtake.errors import LongtakeError
 from longtake.request import Event, Film, Progress, Request, build_request
-from longtake.server import queue
-from longtake.server.config import Config
+from longtake.server import queue, shots
+from longtake.server.config import ANIMATIC, Config
 from longtake.server.files import AwayError, Storage
 from longtake.server.queue import Lease
 from longtake.server.store import open_database, read, write
 from longtake.server.variants import make_variants
+from longtake.storyboard import Storyboard
 
 log = logging.getLogger("longtake.server.worker")
 _PATH = re.compile(r"(?<![\w/:.])/(?:[^\s/:;,]+/)+([^\s/:;,]+)")
@@ -143,10 +144,13 @@ class Worker:
         most = self._config.limits.attempts
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if (source := lease.request.get("_shots_of")) is not None:
+                shots.lend(self._config.shots / source, folder)
             with Keeper(self._engine, lease, self.shutdown) as keeper:
                 film = self._film(lease, folder, keeper)
                 keeper.check()
                 self._deliver(lease, folder, film)
+            shots.keep(folder, self._config.shots / lease.id)
             log.info("job completed", extra={"job": lease.id, "took": round(time.monotonic() - started, 3)})
         except StoppedError:
             if self.shutdown.is_set():
@@ -211,6 +215,7 @@ class Worker:
             "files": stored, "sizes": {name: path.stat().st_size for name, path in files.items()},
             "sha256": _hash(film.path), "seed": film.seed, "frames": film.frames, "fps": film.fps,
             "caption": film.caption, "notes": list(film.notes), "produce_id": film.produce_id,
+            "storyboard": film.storyboard and film.storyboard.record(),
         }  # fmt: skip
         kept = write(
             self._engine,
@@ -255,11 +260,20 @@ class RealMaker:
     def __call__(self, request: Request, output: Path, work: Path) -> Generator[Event, None, None]:
         from longtake import pipeline
 
+        if request.model == ANIMATIC:
+            yield from pipeline.animatic(request.storyboard or _directed(request), output)
+            return
         if self._name != request.model or self._models is None:
             yield Progress(stage="load")
             self._models = pipeline.ready(request.model)  # type: ignore[assignment]
             self._name = request.model
         yield from pipeline.generate(request, output, self._models, work)  # finished shots stay in `work`
+
+
+def _directed(request: Request) -> Storyboard:
+    from longtake.film.script import write as directed
+
+    return directed(request, {}).board
 
 
 def maker_for(config: Config) -> Maker:
