@@ -22,6 +22,7 @@ from longtake.errors import MissingExtraError, WeightsError
 from longtake.model.checkpoint import Models
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig, Recipe, TextConfig, WanConfig, WanVAEConfig
+from longtake.model.tensorfile import unfilled
 from longtake.model.wan_files import PICKLED, Found, find, is_wan, read_json, refuse_pickle
 from longtake.model.wan_keys import dit_config, vae_config
 from longtake.model.wan_vae import WanVAE
@@ -264,7 +265,7 @@ def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
         raise WeightsError(
             f"{found.place} is no whole transformer of the Wan family: it lacks {error}"
         ) from error
-    with torch.device("meta"):
+    with unfilled():
         dit = DiT(config)
     found.fill(dit, dtype)
     return dit
@@ -274,7 +275,7 @@ def autoencoder(found: Found, dtype: torch.dtype | None = None) -> WanVAE:
     """The autoencoder whose tensors were found. Raises WeightsError."""
     stated = found.config
     config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
-    with torch.device("meta"):
+    with unfilled():
         vae = WanVAE(config)
     found.fill(vae, dtype)
     vae.lay_out()
@@ -307,7 +308,7 @@ def _text(found: Found, dtype: torch.dtype | None) -> WanText:
         relative_attention_max_distance=stated.get("relative_attention_max_distance", 128),
         dropout_rate=0.0,
     )
-    with torch.device("meta"):
+    with unfilled():
         encoder = UMT5EncoderModel(config)
     found.fill(encoder, dtype)
     encoder.encoder.embed_tokens.weight = encoder.shared.weight

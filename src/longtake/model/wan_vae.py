@@ -47,19 +47,25 @@ class CausalConv(nn.Conv3d):
     def after(self, x: Tensor, memory: Memory, norm: ChannelNorm | None = None) -> Tensor:
         """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
         back, last = self.kernel_size[0] - 1, memory.last()
-        size = (*x.shape[:2], back + x.shape[2], *x.shape[3:])
+        start = 0 if last is None and x.shape[2] == 1 else back
+        size = (*x.shape[:2], start + x.shape[2], *x.shape[3:])
         whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-        before, here = whole.split([back, x.shape[2]], 2)
-        if last is None:
-            before.zero_()
-        else:
-            before.copy_(last)
+        before, here = whole.split([start, x.shape[2]], 2)
+        if start:
+            missing = start - (0 if last is None else last.shape[2])
+            before[:, :, :missing].zero_()
+            if last is not None:
+                before[:, :, missing:].copy_(last)
         if norm is None:
             here.copy_(x)
         else:
             norm.write(x, here, silu=True)
         memory.append(whole[:, :, -back:].clone())
-        return self(whole)  # type: ignore[no-any-return]
+        if start:
+            return self(whole)  # type: ignore[no-any-return]
+        # the first frame: all but the last of the kernel's frames would meet zeros
+        first = F.conv2d(whole[:, :, 0], self.weight[:, :, -1], self.bias, padding=self.padding[1:])
+        return first[:, :, None]
 
     def forward(self, x: Tensor) -> Tensor:
         """b c t h w -> b c t' h w, without what came before.
@@ -98,12 +104,13 @@ class ChannelNorm(nn.Module):
 
     def write(self, x: Tensor, out: Tensor, silu: bool = False) -> None:
         """Into `out`; with `silu` followed by SiLU."""
-        rows = x.shape[-2]
+        rows, gamma = x.shape[-2], self.gamma.float()
         if x.device.type == "cpu":
             rows = max(1, PIECE * rows // x.numel())
         for piece, of in zip(x.split(rows, -2), out.split(rows, -2), strict=True):
-            norm = torch.linalg.vector_norm(piece, dim=1, keepdim=True, dtype=torch.float32)
-            scaled = (piece.float() * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(self.gamma.float())
+            exact = piece.float()
+            norm = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
+            scaled = (exact * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(gamma)
             of.copy_(F.silu(scaled, inplace=True) if silu else scaled)
 
 
