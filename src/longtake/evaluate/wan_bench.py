@@ -95,7 +95,7 @@ def compare(name: str, dtype: torch.dtype, device: torch.device, repeats: int = 
         own, other = (_networks(side, shape, dtype, device, Path(folder)) for side in ("ours", "diffusers"))
         frames = 1 + 4 * (shape.decoded - 1)
         yield from _lines("a step alone", own.step, other.step, device, repeats)
-        yield from _lines("a step within a run", own.run, other.run, device, repeats, STEPS)
+        yield from _lines("a step within a run", own.run, other.run, device, (repeats + 1) // 2, STEPS)
         yield from _lines(f"{frames} frames decoded", own.decode, other.decode, device, repeats)
 
 

@@ -27,15 +27,18 @@ PIECE = 2**18
 
 
 class Memory(list[Tensor]):
-    """What the layers keep from the pieces before, in the order in which they are passed; empty at the start."""
+    """What the layers keep from the pieces before, in the order in which they are passed; empty at the start.
+
+    What was kept before is used up as it is read, so that old and new are not held both.
+    """
 
     def __init__(self, kept: Memory | None = None) -> None:
         super().__init__()
-        self.kept = iter(kept) if kept else None
+        self.kept = kept or None
 
     def last(self) -> Tensor | None:
         """What the layer kept that now runs, None in a first piece."""
-        return None if self.kept is None else next(self.kept)
+        return None if self.kept is None else self.kept.pop(0)
 
 
 class CausalConv(nn.Conv3d):
@@ -56,11 +59,13 @@ class CausalConv(nn.Conv3d):
             before[:, :, :missing].zero_()
             if last is not None:
                 before[:, :, missing:].copy_(last)
+                del last
         if norm is None:
             here.copy_(x)
         else:
             norm.write(x, here, silu=True)
         memory.append(whole[:, :, -back:].clone())
+        del x  # where nobody else holds it, its memory goes to the result
         if start:
             return self(whole)  # type: ignore[no-any-return]
         # the first frame: all but the last of the kernel's frames would meet zeros
@@ -84,7 +89,7 @@ class CausalConv(nn.Conv3d):
             part = rearrange(x[:, :, step : step + frames], "b c t h w -> (b t) c h w")
             bias = self.bias if total is None else None
             made = F.conv2d(part, self.weight[:, :, step], bias, padding=padding)
-            total = made if total is None else total + made
+            total = made if total is None else total.add_(made)
         assert total is not None
         return rearrange(total, "(b t) c h w -> b c t h w", b=len(x))
 
@@ -124,8 +129,7 @@ class Residual(nn.Module):
         self.conv_shortcut = CausalConv(width, out, (1, 1, 1)) if width != out else nn.Identity()
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        y = self.conv1.after(x, memory, self.norm1)
-        y = self.conv2.after(y, memory, self.norm2)
+        y = self.conv2.after(self.conv1.after(x, memory, self.norm1), memory, self.norm2)
         out: Tensor = y.add_(self.conv_shortcut(x)) if not y.requires_grad else y + self.conv_shortcut(x)
         return out
 
@@ -325,7 +329,10 @@ class WanVAE(nn.Module):
         return torch.cat([latent for latent, _ in self._encoded(frames, None)], 2)
 
     def encode_more(self, frames: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """The next frames of a film -> (their latents, memory for the next call). No memory starts a film."""
+        """The next frames of a film -> (their latents, memory for the next call). No memory starts a film.
+
+        The memory that is given is used up.
+        """
         pieces = list(self._encoded(frames, memory))
         return torch.cat([latent for latent, _ in pieces], 2), pieces[-1][1]
 
@@ -359,7 +366,10 @@ class WanVAE(nn.Module):
         return torch.cat(frames, 2)
 
     def stream(self, latent: Tensor, memory: list[Memory] | None = None) -> tuple[Tensor, list[Memory]]:
-        """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory)."""
+        """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory).
+
+        The memory that is given is used up.
+        """
         mean, std = self._statistics(latent.device)
         raw = (latent.float() * std + mean).to(self._dtype)
         spans = list(_tiles(raw.shape[3], self.tile))
