@@ -251,7 +251,9 @@ def warm_rows(models: Models, folder: Path) -> Iterator[Row]:
     request = Request(prompt=PROMPT, seconds=SECONDS, size=size, fps=models.config.fps, seed=SEED)
 
     def film() -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as work:  # a fresh one: finished shots would be taken from it
+        with tempfile.TemporaryDirectory(
+            dir=folder
+        ) as work:  # a fresh one: finished shots would be taken from it
             for _ in pipeline.generate(request, folder / "warm.mp4", models, Path(work)):
                 pass
 

@@ -38,7 +38,9 @@ def texts(*words: int, length: int = 16) -> torch.Tensor:
 
 @torch.no_grad()
 def answer(network: torch.nn.Module, text: torch.Tensor, level: float = 400.0) -> torch.Tensor:
-    x = torch.randn(1, 4, 3, 4, 6, generator=torch.Generator().manual_seed(3)).expand(len(text), -1, -1, -1, -1)
+    x = torch.randn(1, 4, 3, 4, 6, generator=torch.Generator().manual_seed(3)).expand(
+        len(text), -1, -1, -1, -1
+    )
     out: torch.Tensor = network(x, torch.full((len(text), 3), level), text)
     return out
 
@@ -126,7 +128,11 @@ def test_training_sees_none_of_it(network: DiT) -> None:
     network.requires_grad_(True)
     out = network(torch.randn(1, 4, 3, 4, 6), torch.full((1, 3), 400.0), text)
     out.square().mean().backward()
-    for name in ("blocks.0.attn2.to_k", "blocks.2.ffn.net.0.proj", "condition_embedder.text_embedder.linear_2"):
+    for name in (
+        "blocks.0.attn2.to_k",
+        "blocks.2.ffn.net.0.proj",
+        "condition_embedder.text_embedder.linear_2",
+    ):
         assert network.get_submodule(name).weight.grad.abs().sum() > 0
 
 

@@ -1,7 +1,8 @@
 """Bring a loaded model into the form in which it shall run on this machine, and say so when it cannot.
 
 Everything here is put around the networks from outside, in this order: fewer bits, attention, compiled blocks or
-what a CPU gains by, guidance in one or two passes, offload. Adapters come and go with a film (`adapted`), since they belong to the request.
+what a CPU gains by, guidance in one or two passes, offload. Adapters come and go with a film (`adapted`), since they
+belong to the request.
 """
 
 from __future__ import annotations

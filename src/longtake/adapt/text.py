@@ -1,7 +1,7 @@
 """What a transformer makes of a film's text, made once a film instead of at every step.
 
-The text goes through its embedder and through two projections a block, and comes out the same at every step: the answers
-of these layers are kept for as long as text and weights stay what they were. Adapters on the projections work on, as
+The text goes through its embedder and through two projections a block, and comes out the same at every step: what these
+layers answer is kept for as long as text and weights stay what they were. Adapters on the projections work on, as
 they are added behind what is kept; an embedder with adapters inside is computed every time.
 
 A text is padded with zeros, which Wan attends to like to words: hundreds of equal keys and values. One of them,
@@ -31,7 +31,7 @@ def keep_text(network: nn.Module, shorten: bool = True) -> None:
     `shorten` leaves padding out, which needs an attention backend that takes scores to be added.
     """
     for dit in [module for module in network.modules() if isinstance(module, DiT)]:
-        embedder = dit.condition_embedder.text_embedder
+        embedder: nn.Module = dit.condition_embedder.text_embedder
         embedder.forward = Kept(embedder)
         crosses = [m.attn2 for m in dit.blocks if isinstance(m.attn2, Attention)]
         if shorten and dit.config.image_dim is None:
@@ -40,7 +40,8 @@ def keep_text(network: nn.Module, shorten: bool = True) -> None:
             for attention in crosses:
                 attention.attend = padding.attending(attention.attend)
         for attention in crosses:
-            for layer in (attention.to_k, attention.to_v):
+            layers: tuple[nn.Module, nn.Module] = (attention.to_k, attention.to_v)
+            for layer in layers:
                 layer.forward = Kept(layer)
 
 

@@ -216,7 +216,12 @@ def _streamed(vae: Any, z: Tensor) -> None:
 
 
 def _lines(
-    what: str, ours: Callable[[], Any], theirs: Callable[[], Any], device: torch.device, repeats: int, of: int = 1
+    what: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    device: torch.device,
+    repeats: int,
+    of: int = 1,
 ) -> Iterator[Line]:
     """Median of runs taken in turn, a run divided by `of`; the first of each is left out."""
     clock = time.perf_counter if device.type == "cuda" or torch.get_num_threads() > 1 else time.process_time

@@ -63,7 +63,7 @@ class _Silent(TorchFunctionMode):
 def unfilled() -> Iterator[None]:
     """Modules made in here have shapes and no values, and wait for a file's: no time, no memory.
 
-    On the meta device alone, normal numbers would be drawn by PyTorch's compiler, which takes a second and 80 MB to import.
+    On the meta device alone, normal numbers would be drawn by PyTorch's compiler: a second and 80 MB to import it.
     """
     with torch.device("meta"), _Silent():
         yield

@@ -261,7 +261,9 @@ def _whole(found: Found, what: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise WeightsError(f"{found.place} is no whole {what} of the Wan family: it lacks {error}; {fix}") from error
+        raise WeightsError(
+            f"{found.place} is no whole {what} of the Wan family: it lacks {error}; {fix}"
+        ) from error
     except (ValueError, IndexError) as error:
         raise WeightsError(
             f"{found.place} is no {what} of the Wan family: its shapes are not those of one ({error}); {fix}"
