@@ -251,8 +251,11 @@ def warm_rows(models: Models, folder: Path) -> Iterator[Row]:
     request = Request(prompt=PROMPT, seconds=SECONDS, size=size, fps=models.config.fps, seed=SEED)
 
     def film() -> None:
-        for _ in pipeline.generate(request, folder / "warm.mp4", models):
-            pass
+        with tempfile.TemporaryDirectory(
+            dir=folder
+        ) as work:  # a fresh one: finished shots would be taken from it
+            for _ in pipeline.generate(request, folder / "warm.mp4", models, Path(work)):
+                pass
 
     seconds = median_seconds(film, repeats=3, warm_up=1)
     yield Row(
@@ -265,7 +268,7 @@ def cold_rows(folder: Path, weights: Path | None) -> Iterator[Row]:
     """The same film by the command line, from nothing: start of Python, import, weights, film."""
     command = [sys.executable, "-m", "longtake", "generate", PROMPT, "-o", str(folder / "cold.mp4")]
     command += ["--seconds", str(SECONDS), "--size", f"{SIZE[0]}x{SIZE[1]}"]
-    command += ["--fps", "12", "--seed", str(SEED)]
+    command += ["--fps", "12", "--seed", str(SEED), "--work", str(folder / "cold")]
     command += ["--model", str(weights)] if weights else []
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +155,12 @@ def test_tensors_that_do_not_match_are_named(tmp_path: Path, whole: Path) -> Non
         safetensors.torch.save_file(changed, path, header)
         with pytest.raises(WeightsError, match=message):
             checkpoint.load(path)
+
+
+def test_loading_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys; from longtake.model import checkpoint; checkpoint.load(); "
+        "print([m for m in ('torch._dynamo', 'torch._inductor', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

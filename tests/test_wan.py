@@ -235,6 +235,32 @@ def test_bad_checkpoints_are_named(tmp_path: Path) -> None:
         wan.load(foreign)
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("transformer", "blocks.", r"no whole transformer .* lacks 'blocks\.0\.ffn\.net\.0\.proj\.weight'"),
+        ("transformer", "patch_embedding.weight", "no transformer of the Wan family: its shapes"),
+        ("vae", "post_quant_conv.", r"no whole autoencoder .* lacks 'post_quant_conv\.weight'"),
+        ("vae", "encoder.conv_in.weight", "no autoencoder of the Wan family: its shapes"),
+        ("text_encoder", "shared.", r"no whole text encoder .* lacks 'shared\.weight'"),
+    ],
+)
+def test_parts_that_no_architecture_follows_from_are_named(
+    tmp_path: Path, part: str, change: str, message: str
+) -> None:
+    """Tensors whose name begins so are gone, or of another rank where the name is whole."""
+    tiny.PLAIN[0] = True
+    tiny.write_diffusers(tmp_path, "t2v")
+    (path,) = (tmp_path / part).glob("*.safetensors")
+    state = safetensors.torch.load_file(path)
+    left = {key: value for key, value in state.items() if not key.startswith(change)}
+    if not change.endswith("."):
+        left[change] = torch.zeros(3)
+    safetensors.torch.save_file(left, path)
+    with pytest.raises(WeightsError, match=message):
+        wan.load(tmp_path)
+
+
 def test_a_model_that_animates_asks_for_a_picture(tmp_path: Path) -> None:
     from longtake.footage import animated
 

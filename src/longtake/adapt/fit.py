@@ -1,7 +1,8 @@
 """Bring a loaded model into the form in which it shall run on this machine, and say so when it cannot.
 
-Everything here is put around the networks from outside, in this order: fewer bits, attention, compiled blocks, guidance
-in one or two passes, offload. Adapters come and go with a film (`adapted`), since they belong to the request.
+Everything here is put around the networks from outside, in this order: fewer bits, attention, compiled blocks or
+what a CPU gains by, guidance in one or two passes, offload. Adapters come and go with a film (`adapted`), since they
+belong to the request.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from longtake.adapt.plan import GB, Plan, Precision, Workload, plan, this_machin
 from longtake.errors import DeviceMemoryError, RequestError, nearest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from longtake.model.checkpoint import Models
 
 
@@ -65,6 +68,8 @@ def fit(models: Models, options: Options) -> Models:
     use_attention(models.dit, options.attention)
     if options.compile:
         compile_blocks(models.dit.blocks)
+    elif device.type == "cpu":
+        quicken(models.dit, options.attention)
     if chosen is not None and not chosen.batched:
         one_by_one(models.dit)
     resident = models.config.dit.layers if chosen is None else chosen.resident
@@ -76,6 +81,15 @@ def fit(models: Models, options: Options) -> Models:
     models.vae.to(device)
     models.text.to(device)
     return models
+
+
+def quicken(dit: nn.Module, attention: str = "auto") -> None:
+    """What makes a transformer faster on a CPU and changes no more than its rounding."""
+    from longtake.adapt.fused import fuse_activations
+    from longtake.adapt.text import keep_text
+
+    fuse_activations(dit)
+    keep_text(dit, shorten=attention in ("auto", "sdpa"))
 
 
 def workload_of(models: Models) -> Workload:

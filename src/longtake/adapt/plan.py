@@ -197,12 +197,12 @@ class _Sizes:
 
 @cache
 def _sizes(config: DiTConfig) -> _Sizes:
-    import torch
     from torch import nn
 
     from longtake.model.dit import DiT
+    from longtake.model.tensorfile import unfilled
 
-    with torch.device("meta"):
+    with unfilled():
         network = DiT(replace(config, layers=1))
     block = network.blocks[0]
     linears = [m for m in block.modules() if isinstance(m, nn.Linear)]

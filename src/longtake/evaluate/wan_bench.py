@@ -1,7 +1,10 @@
 """Our Wan against diffusers', side by side with the same random weights: a step, a decoded second, memory, cold start.
 
-Times are taken in turn in one process, so that a busy machine meets both alike. The peak of memory and the cold start
-are measured in a fresh process each, which loads the same files.
+A step is measured alone and within a run as users start it: each engine's own loop with guidance and UniPC, from a text
+that is encoded already to latents (diffusers: `WanPipeline`), divided by its steps.
+Times are taken in turn in one process, so that a busy machine meets both alike; with one thread they are seconds of
+the processor, not of the clock. The peak of memory and the cold start are measured in a fresh process each, which loads
+the same files.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from longtake.diffusion import flow, solver
 from longtake.errors import MissingExtraError, RequestError, nearest
 from longtake.model.presets import DiTConfig
 
@@ -46,6 +51,9 @@ SHAPES = {
 }
 """`1.3b-2` has the widths of the 1.3B model, two of its layers and a quarter of its picture; the others are whole."""
 REPEATS = 5
+STEPS, GUIDANCE, SHIFT = 4, 5.0, 3.0
+LENGTH, WORDS = 512, 128
+"""Tokens of a text, and how many of them are words; the others are zeros, as both engines pad it."""
 Side = Literal["ours", "diffusers"]
 
 
@@ -65,9 +73,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Networks:
-    """A transformer's step and a decoder, on the device, as functions of nothing."""
+    """A transformer's step and run, and a decoder, on the device, as functions of nothing."""
 
     step: Callable[[], Any]
+    run: Callable[[], Tensor]
+    """STEPS steps with guidance: the latents."""
     decode: Callable[[], Any]
 
 
@@ -84,7 +94,8 @@ def compare(name: str, dtype: torch.dtype, device: torch.device, repeats: int = 
             yield from _cold(shape, dtype, Path(folder))
         own, other = (_networks(side, shape, dtype, device, Path(folder)) for side in ("ours", "diffusers"))
         frames = 1 + 4 * (shape.decoded - 1)
-        yield from _lines("a step", own.step, other.step, device, repeats)
+        yield from _lines("a step alone", own.step, other.step, device, repeats)
+        yield from _lines("a step within a run", own.run, other.run, device, (repeats + 1) // 2, STEPS)
         yield from _lines(f"{frames} frames decoded", own.decode, other.decode, device, repeats)
 
 
@@ -121,23 +132,72 @@ def _write(diffusers: Any, shape: Shape, dtype: torch.dtype, folder: Path) -> No
 def _networks(side: Side, shape: Shape, dtype: torch.dtype, device: torch.device, folder: Path) -> Networks:
     """One side's networks, loaded from the folder as its users would."""
     config, (f, h, w) = shape.dit, shape.latents
-    x, z = (torch.randn(1, config.in_channels, n, h, w).to(device, dtype) for n in (f, shape.decoded))
-    text = torch.randn(1, 512, config.text_dim).to(device, dtype)
-    level = torch.full((1, f), 500.0, device=device)
+    generator = torch.Generator().manual_seed(1)
+    x, z = (torch.randn(1, config.in_channels, n, h, w, generator=generator) for n in (f, shape.decoded))
+    text = torch.zeros(2, LENGTH, config.text_dim)
+    text[:, :WORDS] = torch.randn(2, WORDS, config.text_dim, generator=generator)
+    x, z, text = x.to(device), z.to(device, dtype), text.to(device, dtype)
     transformer, vae = (_ours if side == "ours" else _theirs)(folder, dtype)
     transformer.to(device).eval().requires_grad_(False)
     vae.to(device).eval().requires_grad_(False)
+    half, level = x.to(dtype), torch.full((1, f), 500.0, device=device)
+    words = cycle([text[:1] * scale for scale in (1, 2, 4)])  # a step alone keeps nothing of the one before
     if side == "ours":
-        return Networks(lambda: transformer(x, level, text), lambda: _streamed(vae, z))
-    return Networks(lambda: transformer(x, level[:, 0], text, return_dict=False), lambda: vae.decode(z))
+        return Networks(
+            lambda: transformer(half, level, next(words)),
+            lambda: _our_run(transformer, x, text, dtype),
+            lambda: _streamed(vae, z),
+        )
+    return Networks(
+        lambda: transformer(half, level[:, 0], next(words), return_dict=False),
+        lambda: _their_run(transformer, vae, x, text),
+        lambda: vae.decode(z),
+    )
+
+
+def _our_run(transformer: Any, noise: Tensor, text: Tensor, dtype: torch.dtype) -> Tensor:
+    """Noise 1 c f h w and text 2 l d (with and without the prompt) -> latents, as `diffusion.sample` makes them."""
+    solve, latents = solver.solver("unipc", torch.Generator()), noise
+    for now, following in pairwise(solver.levels("unipc", STEPS, SHIFT)):
+        level = now.expand(1, noise.shape[2]).to(noise.device)
+        both = latents.to(dtype).expand(2, -1, -1, -1, -1)
+        positive, negative = transformer(both, (1000 * level).floor().expand(2, -1), text).float().chunk(2)
+        x0 = flow.to_x0(negative + GUIDANCE * (positive - negative), latents, level, "v")
+        latents = solve.step(latents, x0, now.item(), following.item())
+    return latents
+
+
+def _their_run(transformer: Any, vae: Any, noise: Tensor, text: Tensor) -> Tensor:
+    """The same by diffusers' pipeline."""
+    diffusers = _diffusers()
+    scheduler = diffusers.UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT
+    )
+    pipeline = diffusers.WanPipeline(
+        tokenizer=None, text_encoder=None, vae=vae, transformer=transformer, scheduler=scheduler,
+        expand_timesteps=noise.shape[1] == 48,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    frames, rows, columns = noise.shape[2:]
+    stride = pipeline.vae_scale_factor_spatial
+
+    latents: Tensor = pipeline(
+        prompt_embeds=text[:1], negative_prompt_embeds=text[1:], height=rows * stride, width=columns * stride,
+        num_frames=1 + 4 * (frames - 1), num_inference_steps=STEPS, guidance_scale=GUIDANCE, latents=noise,
+        output_type="latent",
+    ).frames  # fmt: skip
+    return latents
 
 
 def _ours(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    from longtake.adapt.fit import quicken
     from longtake.model.wan import autoencoder, transformer
     from longtake.model.wan_files import find
 
     found = {each.part: each for each in find(folder)}
-    return transformer(found["dit"], dtype), autoencoder(found["vae"], dtype)
+    dit = transformer(found["dit"], dtype)
+    quicken(dit)
+    return dit, autoencoder(found["vae"], dtype)
 
 
 def _theirs(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -156,22 +216,28 @@ def _streamed(vae: Any, z: Tensor) -> None:
 
 
 def _lines(
-    what: str, ours: Callable[[], Any], theirs: Callable[[], Any], device: torch.device, repeats: int
+    what: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    device: torch.device,
+    repeats: int,
+    of: int = 1,
 ) -> Iterator[Line]:
-    """Median of runs taken in turn; the first of each is left out."""
+    """Median of runs taken in turn, a run divided by `of`; the first of each is left out."""
+    clock = time.perf_counter if device.type == "cuda" or torch.get_num_threads() > 1 else time.process_time
     taken: tuple[list[float], list[float]] = ([], [])
     peaks = [0.0, 0.0]
     for turn in range(repeats + 1):
         for side, run in enumerate((ours, theirs)):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            start = time.perf_counter()
+            start = clock()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
                 peaks[side] = torch.cuda.max_memory_allocated(device) / 1e9
             if turn:
-                taken[side].append(time.perf_counter() - start)
+                taken[side].append((clock() - start) / of)
     yield Line(what, statistics.median(taken[0]), statistics.median(taken[1]), "s")
     if device.type == "cuda":
         yield Line(f"{what}, peak memory", peaks[0], peaks[1], "GB")

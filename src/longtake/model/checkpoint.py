@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from longtake.errors import OutputError, WeightsError
 from longtake.model.dit import DiT
 from longtake.model.presets import ModelConfig
-from longtake.model.tensorfile import misfit
+from longtake.model.tensorfile import misfit, unfilled
 from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
 
@@ -152,7 +152,7 @@ def load(
     present = {key.split(".", 1)[0] for key in tensors}
     if not present or present - {"dit", "vae", "text"}:
         raise WeightsError(f"{path} holds unknown parts: {', '.join(sorted(present)) or 'none at all'}")
-    with torch.device("meta"):
+    with unfilled():
         built: dict[str, nn.Module] = {}
         if "dit" in present:
             built["dit"] = DiT(config.dit)

@@ -231,7 +231,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps)  # before attn2
         self.ffn = FeedForward(dim, config.ffn, dim)
         self.norm3 = nn.LayerNorm(dim, eps, elementwise_affine=False)  # before ffn
-        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
+        self.scale_shift_table = nn.Parameter(torch.empty(1, 6, dim).normal_(std=dim**-0.5))
 
     def forward(
         self,
@@ -353,7 +353,7 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
         self.norm_out = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
         self.proj_out = nn.Linear(config.dim, config.out_channels * math.prod(config.patch))
-        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, config.dim) / math.sqrt(config.dim))
+        self.scale_shift_table = nn.Parameter(torch.empty(1, 2, config.dim).normal_(std=config.dim**-0.5))
         self._initialise()
 
     def _initialise(self) -> None:

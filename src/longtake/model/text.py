@@ -110,7 +110,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.dim)
-        self.position = nn.Parameter(0.02 * torch.randn(config.length, config.dim))
+        self.position = nn.Parameter(torch.empty(config.length, config.dim).normal_(std=0.02))
         self.blocks = nn.ModuleList([TextBlock(config.dim, config.heads) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.dim)
         nn.init.normal_(self.embedding.weight, std=0.02)

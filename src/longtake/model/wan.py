@@ -8,7 +8,8 @@ where there are any, and else from what the models of that shape were published 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from longtake.errors import MissingExtraError, WeightsError
 from longtake.model.checkpoint import Models
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig, Recipe, TextConfig, WanConfig, WanVAEConfig
+from longtake.model.tensorfile import unfilled
 from longtake.model.wan_files import PICKLED, Found, find, is_wan, read_json, refuse_pickle
 from longtake.model.wan_keys import dit_config, vae_config
 from longtake.model.wan_vae import WanVAE
@@ -252,19 +254,31 @@ def _only(part: str, found: list[Found], path: Path) -> Found:
     raise WeightsError(f"{path} lacks the {what}; put its .safetensors beside the transformer")
 
 
+@contextmanager
+def _whole(found: Found, what: str) -> Iterator[None]:
+    """Errors over tensors that an architecture cannot be read from, as WeightsError."""
+    fix = "get the checkpoint again, or give one of the Wan family"
+    try:
+        yield
+    except KeyError as error:
+        raise WeightsError(
+            f"{found.place} is no whole {what} of the Wan family: it lacks {error}; {fix}"
+        ) from error
+    except (ValueError, IndexError) as error:
+        raise WeightsError(
+            f"{found.place} is no {what} of the Wan family: its shapes are not those of one ({error}); {fix}"
+        ) from error
+
+
 def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
     """The transformer whose tensors were found. Raises WeightsError."""
     stated = found.config
     dim = found.shapes.get("patch_embedding.weight", (0,))[0]
     heads = stated.get("num_heads")
     head_dim = stated.get("attention_head_dim") or (dim // heads if heads else 128)
-    try:
+    with _whole(found, "transformer"):
         config = dit_config(found.shapes, head_dim, stated.get("eps", 1e-6))
-    except (KeyError, ValueError) as error:
-        raise WeightsError(
-            f"{found.place} is no whole transformer of the Wan family: it lacks {error}"
-        ) from error
-    with torch.device("meta"):
+    with unfilled():
         dit = DiT(config)
     found.fill(dit, dtype)
     return dit
@@ -273,8 +287,9 @@ def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
 def autoencoder(found: Found, dtype: torch.dtype | None = None) -> WanVAE:
     """The autoencoder whose tensors were found. Raises WeightsError."""
     stated = found.config
-    config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
-    with torch.device("meta"):
+    with _whole(found, "autoencoder"):
+        config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
+    with unfilled():
         vae = WanVAE(config)
     found.fill(vae, dtype)
     vae.lay_out()
@@ -291,23 +306,24 @@ def _text(found: Found, dtype: torch.dtype | None) -> WanText:
         "encoder.block.0.layer.0.SelfAttention.q.weight",
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
     )
-    if "shared.weight" not in shapes and "encoder.embed_tokens.weight" in shapes:
-        found.tensors["shared.weight"] = found.tensors["encoder.embed_tokens.weight"]
-    found.tensors.setdefault("encoder.embed_tokens.weight", found.tensors["shared.weight"])
-    stated = found.config
-    heads = found.shapes[bias][1]
-    config = UMT5Config(
-        vocab_size=found.shapes["shared.weight"][0],
-        d_model=found.shapes["shared.weight"][1],
-        d_kv=found.shapes[q][0] // heads,
-        d_ff=found.shapes["encoder.block.0.layer.1.DenseReluDense.wi_0.weight"][0],
-        num_layers=1 + max(int(k.split(".")[2]) for k in shapes if k.startswith("encoder.block.")),
-        num_heads=heads,
-        relative_attention_num_buckets=found.shapes[bias][0],
-        relative_attention_max_distance=stated.get("relative_attention_max_distance", 128),
-        dropout_rate=0.0,
-    )
-    with torch.device("meta"):
+    with _whole(found, "text encoder"):
+        if "shared.weight" not in shapes and "encoder.embed_tokens.weight" in shapes:
+            found.tensors["shared.weight"] = found.tensors["encoder.embed_tokens.weight"]
+        found.tensors.setdefault("encoder.embed_tokens.weight", found.tensors["shared.weight"])
+        stated = found.config
+        heads = found.shapes[bias][1]
+        config = UMT5Config(
+            vocab_size=found.shapes["shared.weight"][0],
+            d_model=found.shapes["shared.weight"][1],
+            d_kv=found.shapes[q][0] // heads,
+            d_ff=found.shapes["encoder.block.0.layer.1.DenseReluDense.wi_0.weight"][0],
+            num_layers=1 + max(int(k.split(".")[2]) for k in shapes if k.startswith("encoder.block.")),
+            num_heads=heads,
+            relative_attention_num_buckets=found.shapes[bias][0],
+            relative_attention_max_distance=stated.get("relative_attention_max_distance", 128),
+            dropout_rate=0.0,
+        )
+    with unfilled():
         encoder = UMT5EncoderModel(config)
     found.fill(encoder, dtype)
     encoder.encoder.embed_tokens.weight = encoder.shared.weight

@@ -138,7 +138,7 @@ def to_diffusers(part: Part, key: str) -> str:
 def dit_config(shapes: Mapping[str, Shape], head_dim: int = 128, eps: float = 1e-6) -> DiTConfig:
     """The transformer of these shapes. Raises KeyError for a tensor it cannot do without."""
     dim, channels, *patch = shapes["patch_embedding.weight"]
-    layers = 1 + max(int(k.split(".")[1]) for k in shapes if k.startswith("blocks."))
+    layers = max((1 + int(k.split(".")[1]) for k in shapes if k.startswith("blocks.")), default=0)
     cells = patch[0] * patch[1] * patch[2]
     image = shapes.get("condition_embedder.image_embedder.norm1.weight")
     return DiTConfig(

@@ -27,15 +27,18 @@ PIECE = 2**18
 
 
 class Memory(list[Tensor]):
-    """What the layers keep from the pieces before, in the order in which they are passed; empty at the start."""
+    """What the layers keep from the pieces before, in the order in which they are passed; empty at the start.
+
+    What was kept before is used up as it is read, so that old and new are not held both.
+    """
 
     def __init__(self, kept: Memory | None = None) -> None:
         super().__init__()
-        self.kept = iter(kept) if kept else None
+        self.kept = kept or None
 
     def last(self) -> Tensor | None:
         """What the layer kept that now runs, None in a first piece."""
-        return None if self.kept is None else next(self.kept)
+        return None if self.kept is None else self.kept.pop(0)
 
 
 class CausalConv(nn.Conv3d):
@@ -47,19 +50,27 @@ class CausalConv(nn.Conv3d):
     def after(self, x: Tensor, memory: Memory, norm: ChannelNorm | None = None) -> Tensor:
         """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
         back, last = self.kernel_size[0] - 1, memory.last()
-        size = (*x.shape[:2], back + x.shape[2], *x.shape[3:])
+        start = 0 if last is None and x.shape[2] == 1 else back
+        size = (*x.shape[:2], start + x.shape[2], *x.shape[3:])
         whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-        before, here = whole.split([back, x.shape[2]], 2)
-        if last is None:
-            before.zero_()
-        else:
-            before.copy_(last)
+        before, here = whole.split([start, x.shape[2]], 2)
+        if start:
+            missing = start - (0 if last is None else last.shape[2])
+            before[:, :, :missing].zero_()
+            if last is not None:
+                before[:, :, missing:].copy_(last)
+                del last
         if norm is None:
             here.copy_(x)
         else:
             norm.write(x, here, silu=True)
         memory.append(whole[:, :, -back:].clone())
-        return self(whole)  # type: ignore[no-any-return]
+        del x  # where nobody else holds it, its memory goes to the result
+        if start:
+            return self(whole)  # type: ignore[no-any-return]
+        # the first frame: all but the last of the kernel's frames would meet zeros
+        first = F.conv2d(whole[:, :, 0], self.weight[:, :, -1], self.bias, padding=self.padding[1:])
+        return first[:, :, None]
 
     def forward(self, x: Tensor) -> Tensor:
         """b c t h w -> b c t' h w, without what came before.
@@ -78,7 +89,7 @@ class CausalConv(nn.Conv3d):
             part = rearrange(x[:, :, step : step + frames], "b c t h w -> (b t) c h w")
             bias = self.bias if total is None else None
             made = F.conv2d(part, self.weight[:, :, step], bias, padding=padding)
-            total = made if total is None else total + made
+            total = made if total is None else total.add_(made)
         assert total is not None
         return rearrange(total, "(b t) c h w -> b c t h w", b=len(x))
 
@@ -98,12 +109,13 @@ class ChannelNorm(nn.Module):
 
     def write(self, x: Tensor, out: Tensor, silu: bool = False) -> None:
         """Into `out`; with `silu` followed by SiLU."""
-        rows = x.shape[-2]
+        rows, gamma = x.shape[-2], self.gamma.float()
         if x.device.type == "cpu":
             rows = max(1, PIECE * rows // x.numel())
         for piece, of in zip(x.split(rows, -2), out.split(rows, -2), strict=True):
-            norm = torch.linalg.vector_norm(piece, dim=1, keepdim=True, dtype=torch.float32)
-            scaled = (piece.float() * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(self.gamma.float())
+            exact = piece.float()
+            norm = torch.linalg.vector_norm(exact, dim=1, keepdim=True)
+            scaled = (exact * (x.shape[1] ** 0.5 / norm.clamp(min=1e-12))).mul_(gamma)
             of.copy_(F.silu(scaled, inplace=True) if silu else scaled)
 
 
@@ -117,8 +129,7 @@ class Residual(nn.Module):
         self.conv_shortcut = CausalConv(width, out, (1, 1, 1)) if width != out else nn.Identity()
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        y = self.conv1.after(x, memory, self.norm1)
-        y = self.conv2.after(y, memory, self.norm2)
+        y = self.conv2.after(self.conv1.after(x, memory, self.norm1), memory, self.norm2)
         out: Tensor = y.add_(self.conv_shortcut(x)) if not y.requires_grad else y + self.conv_shortcut(x)
         return out
 
@@ -318,7 +329,10 @@ class WanVAE(nn.Module):
         return torch.cat([latent for latent, _ in self._encoded(frames, None)], 2)
 
     def encode_more(self, frames: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """The next frames of a film -> (their latents, memory for the next call). No memory starts a film."""
+        """The next frames of a film -> (their latents, memory for the next call). No memory starts a film.
+
+        The memory that is given is used up.
+        """
         pieces = list(self._encoded(frames, memory))
         return torch.cat([latent for latent, _ in pieces], 2), pieces[-1][1]
 
@@ -352,7 +366,10 @@ class WanVAE(nn.Module):
         return torch.cat(frames, 2)
 
     def stream(self, latent: Tensor, memory: list[Memory] | None = None) -> tuple[Tensor, list[Memory]]:
-        """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory)."""
+        """The next latent frame b z 1 h w -> (its frames b 3 t h w: one for the first, then four; memory).
+
+        The memory that is given is used up.
+        """
         mean, std = self._statistics(latent.device)
         raw = (latent.float() * std + mean).to(self._dtype)
         spans = list(_tiles(raw.shape[3], self.tile))
