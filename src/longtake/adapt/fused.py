@@ -17,7 +17,7 @@ from longtake.model.dit import Gelu
 
 def fuse_activations(network: nn.Module) -> None:
     """Let every GELU below `network` be computed by the layer before it. Where that cannot be, nothing changes."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
     for module in network.modules():
         if isinstance(module, Gelu):
