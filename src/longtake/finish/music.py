@@ -48,9 +48,11 @@ def music(mood: str, seconds: float, rng: np.random.Generator) -> Signal:
     pad = np.zeros((count, 2), np.float32)
     plucks = np.zeros((count, 2), np.float32)
     pattern = rng.permutation(4)
-    pads = {note: _pad(plan, note, 1.25 * bar, rng) for chord in plan.chords for note in chord}
-    mallets = {note: _pluck(plan, note + 12) for note in pads}
-    for number in range(int(seconds / bar) + 1):
+    bars = int(seconds / bar) + 1
+    heard = dict.fromkeys(note for chord in plan.chords[:bars] for note in chord)
+    pads = {note: _pad(plan, note, 1.25 * bar, rng) for note in heard}
+    mallets = {note: _pluck(plan, note + 12) for note in heard}
+    for number in range(bars):
         chord = plan.chords[number % len(plan.chords)]
         for voice, note in enumerate(chord):
             place = (-0.5, 0.35, -0.2, 0.5)[voice]
