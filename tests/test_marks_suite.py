@@ -11,7 +11,8 @@ import pytest
 
 from longtake.errors import MissingExtraError, RequestError
 from longtake.evaluate import rivagan
-from longtake.evaluate.marks import Plan, evaluate, real_clip
+from longtake.evaluate.marks import Plan, evaluate
+from longtake.evaluate.material import real_clip
 
 
 def run(plan: Plan) -> list[str]:
