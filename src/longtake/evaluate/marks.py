@@ -31,6 +31,10 @@ from longtake.provenance.evidence import windows
 from longtake.provenance.keys import KeyRing
 
 
+CUNNING = 12
+"""Clips on which the attacks of adaptive.py run, which take as long as all others."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """`clips` in all, the real ones first; `seconds` long, `short` pixels on the shorter side at least."""
@@ -40,7 +44,7 @@ class Plan:
     seconds: float = 2.0
     short: int = 360
     only: tuple[str, ...] = ()
-    """Rows of attacks.py to run; all, and those of adaptive.py, when empty."""
+    """Rows of attacks.py to run; all, and on the first CUNNING clips those of adaptive.py, when empty."""
     mark: Literal["longtake", "rivagan"] = "longtake"
     """Whose mark is attacked; the report has its name."""
 
@@ -85,10 +89,10 @@ class Scheme(NamedTuple):
 def _measure(number: int, kept: dict[str, Any], plan: Plan) -> Iterator[str]:
     """Fill in what is missing of one clip, row by row; yields before the first and after each what comes next."""
     wanted = [a for a in ATTACKS if (not plan.only or a.name in plan.only) and a.name not in kept["rows"]]
-    known = kept.setdefault("adaptive", {}) if plan.mark == "longtake" and not plan.only else {}
-    cunning = (
-        [k for k in ADAPTIVE if k.name not in known] if plan.mark == "longtake" and not plan.only else []
-    )
+    known = kept.setdefault("adaptive", {})
+    cunning = [way for way in ADAPTIVE if way.name not in known]
+    if plan.mark != "longtake" or plan.only or number >= CUNNING:
+        cunning = []
     if not wanted and not cunning:
         return
     yield "marking"

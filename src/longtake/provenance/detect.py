@@ -130,7 +130,8 @@ def _plain(film: _Film, ring: KeyRing) -> Iterator[Reading]:
             turn = int(np.argmax(_turned_peaks(found, key, range(8))))
             reading = film.read_at(key, Geometry(turn=turn))
         if reading.ident is None:
-            reading = max(reading, _read_moving(film, key), key=_rank)
+            moving = _read_moving(film, key)  # whose peak is one of sums of maxima: only its words count
+            reading = reading if moving.ident is None else moving
         yield reading
         if reading.ident is not None:
             return
@@ -143,7 +144,7 @@ def _read_moving(film: _Film, key: MasterKey) -> Reading:
     for spectrum in film.spectra(AS_MADE):
         planes = torch.fft.irfft2(whitened(spectrum) * templates.conj(), s=(TORUS, TORUS))
         total += (planes / planes.std((1, 2), keepdim=True)).amax(0)
-    return replace(film.read(key, AS_MADE, *peak(total)), searched=TORUS**2)
+    return film.read(key, AS_MADE, *peak(total))
 
 
 def _search(film: _Film, ring: KeyRing) -> Iterator[Reading]:

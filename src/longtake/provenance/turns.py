@@ -49,7 +49,7 @@ class Aligned:
 def aligned(spectra: Spectra) -> Aligned:
     """From the spectra [n f] of the windows in the band, with the pattern in place."""
     size = np.sqrt(np.square(np.abs(spectra)).mean(0))
-    level = (spectra / (size + 0.5 * size.mean() + 1e-9)).astype(np.complex64)
+    level = (spectra * (1 / (size + 0.5 * size.mean() + 1e-6))).astype(np.complex64)
     covariances, inverses = [], []
     for group in range(_GROUPS):
         part = level[:, _groups() == group]
