@@ -30,7 +30,6 @@ from longtake.provenance.detect import Reading, detect
 from longtake.provenance.evidence import windows
 from longtake.provenance.keys import KeyRing
 
-
 CUNNING = 12
 """Clips on which the attacks of adaptive.py run, which take as long as all others."""
 

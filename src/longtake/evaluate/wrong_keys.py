@@ -42,16 +42,17 @@ class FalseAlarms:
     """Peaks that would have counted as a mark."""
     payloads: int
     """Ids that came out, of as many tries as there were keys."""
-    agreement: float
-    """The best agreement of soft values with a word of the code; payload.AGREEMENT is needed to be believed."""
+    believed: int
+    """Of those tries, the ones in which the bits agreed with some word as well as payload.AGREEMENT asks for; one in
+    2^24 of them would carry the HMAC of its id."""
     level: float
     """Peak that the fit expects once in 1 / RATE whole searches."""
 
     def __str__(self) -> str:
         return (
             f"{self.readings} readings of {self.frames} frames with wrong keys: highest sync peak {self.highest:.2f} "
-            f"sigma ({SYNC_HIT:g} counts as found: {self.hits}), {self.payloads} ids (best "
-            f"agreement {self.agreement:.3f}, {payload.AGREEMENT:g} needed); "
+            f"sigma ({SYNC_HIT:g} counts as found: {self.hits}), {self.payloads} ids, {self.believed} times words that "
+            f"could be one of {self.readings // len(REAL)}; "
             f"by the fit {self.level:.2f} sigma come up once in {1 / RATE:,.0f} searches"
         )
 
@@ -66,18 +67,18 @@ def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | False
         places.append(whitened(torch.stack(spectra).sum(0)))
         films.append(aligned(torch.stack(spectra).reshape(len(spectra), -1)[:, band()].numpy()))
     peaks: list[float] = []
-    payloads, agreements = 0, []
+    payloads = believed = 0
     for number in range(count):
         key = MasterKey(number % 16, hashlib.sha256(f"wrong key {number}".encode()).digest(), "")
         sync = torch.from_numpy(layer(key, 0).sync)
         peaks += [peak(correlate(place, sync))[0] for place in places]
         soft = soft_bits(films[number % len(films)], key)
         payloads += payload.decode(soft, key) is not None
-        agreements.append(bch.decode(soft)[1])
+        believed += bch.decode(soft)[1] >= payload.AGREEMENT
         if number % 20 == 0:
             yield number / count
     hits = sum(value >= SYNC_HIT for value in peaks)
-    yield FalseAlarms(len(peaks), frames, max(peaks), hits, payloads, max(agreements), level(peaks))
+    yield FalseAlarms(len(peaks), frames, max(peaks), hits, payloads, believed, level(peaks))
 
 
 def level(peaks: Sequence[float]) -> float:
