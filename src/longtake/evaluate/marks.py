@@ -65,8 +65,9 @@ def evaluate(plan: Plan) -> Iterator[tuple[str, float]]:
         name = clip_name(number)
         kept = results.setdefault(name, {"rows": {}})
         for what in _measure(number, kept, plan):
-            yield f"{name}: {what}", (number + len(kept["rows"]) / (len(ATTACKS) + 1)) / plan.clips
             _write(file, json.dumps(results, indent=1))
+            yield f"{name}: {what}", (number + len(kept["rows"]) / (len(ATTACKS) + 1)) / plan.clips
+        _write(file, json.dumps(results, indent=1))
         _write(plan.out / f"{plan.name}.md", table(results))
     if find_spec("matplotlib"):
         plot(results, plan.out / f"{plan.name}.png")

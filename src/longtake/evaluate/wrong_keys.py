@@ -63,9 +63,9 @@ def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | False
     for name in REAL:
         clip = real_clip(name, seconds, short)
         frames += len(clip)
-        spectra = [laid(window, Geometry()) for window in windows(map(grey, clip))]
-        places.append(whitened(torch.stack(spectra).sum(0)))
-        films.append(aligned(torch.stack(spectra).reshape(len(spectra), -1)[:, band()].numpy()))
+        spectra = laid(torch.stack(list(windows(map(grey, clip)))), Geometry())
+        places.append(whitened(spectra.sum(0)))
+        films.append(aligned(spectra.flatten(1)[:, band()].numpy()))
     peaks: list[float] = []
     payloads = believed = 0
     for number in range(count):

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from longtake.provenance import payload
-from longtake.provenance.geometry import Geometry, as_made, hypotheses, laid, ramp, whitened
+from longtake.provenance.geometry import SEARCH, Geometry, as_made, coarse, hypotheses, laid, ramp, whitened
 from longtake.provenance.keys import KeyRing, MasterKey
 from longtake.provenance.pattern import MOVING, TORUS, band, layer
-from longtake.provenance.turns import Spectra, aligned, soft_bits
+from longtake.provenance.turns import aligned, soft_bits
 
 SYNC_HIT = 8.9
 """Standard deviations from which the sync pattern counts as found without a readable payload: by a fit of extreme
@@ -30,8 +30,6 @@ _PROMISING, _PLAIN_TO_SEE = 5.0, 12.0
 _TRIED = 6
 """Of the best places of a search, refined and read."""
 _SMALLEST = 48
-_SEARCH = 160
-"""Side of the correlation plane in a search: just holds the band."""
 
 
 AS_MADE = Geometry()
@@ -63,7 +61,7 @@ def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurr
     film = _Film()
     for window in windows:
         film.windows.append(window)
-        if hurried and len(film.windows) in (1, 2, 4, 8, 16):
+        if hurried and len(film.windows) in (1, 4, 16):
             best = _best(_plain(film, ring))
             if best.ident is not None:
                 return best
@@ -95,19 +93,17 @@ class _Film:
     def total(self) -> Tensor:
         return torch.stack(self.windows).sum(0)
 
-    def spectra(self, geometry: Geometry) -> list[Tensor]:
-        """Of each window laid out like this."""
+    def spectra(self, geometry: Geometry) -> Tensor:
+        """Of each window laid out like this, [n r c]."""
         if geometry != AS_MADE:
-            return [laid(window, geometry) for window in self.windows]
+            return laid(torch.stack(self.windows), geometry)
         self._spectra += [laid(window, geometry) for window in self.windows[len(self._spectra) :]]
-        return self._spectra
+        return torch.stack(self._spectra)
 
     def read(self, key: MasterKey, geometry: Geometry, z: float, shift: tuple[float, float]) -> Reading:
         """All layers, with the pattern in this place."""
-        undone = ramp(shift).ravel()[band()]
-        spectra = torch.stack([s.ravel()[band()] for s in self.spectra(geometry)]) * undone
-        values: Spectra = spectra.numpy()
-        soft = soft_bits(aligned(values), key)
+        undone = ramp(shift).flatten()[band()]
+        soft = soft_bits(aligned((self.spectra(geometry).flatten(1)[:, band()] * undone).numpy()), key)
         return Reading(z, geometry, payload.decode(soft, key), key.version, soft)
 
     def read_at(self, key: MasterKey, geometry: Geometry) -> Reading:
@@ -120,14 +116,14 @@ def _plain(film: _Film, ring: KeyRing) -> Iterator[Reading]:
     """As it was made, then mirrored and in quarter turns, then by the moving layers alone."""
     if min(film.windows[0].shape) < _SMALLEST:
         return
-    found = whitened(torch.stack(film.spectra(AS_MADE)).sum(0))
+    found = whitened(film.spectra(AS_MADE).sum(0))
     place = as_made(film.windows[0].shape[0], film.windows[0].shape[1])
     for key in reversed(ring.keys):
         plane = correlate(found, _sync(key, 0))
         z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS] / plane.std().clamp(min=1e-12))
         reading = film.read(key, AS_MADE, z, place)
         if reading.ident is None:  # otherwise nothing moved, and sync was not needed: that reads deepest
-            turn = int(np.argmax(_turned_peaks(found, key, range(8))))
+            turn = int(np.argmax(_turned_peaks(coarse(found), key, range(8))))
             reading = film.read_at(key, Geometry(turn=turn))
         if reading.ident is None:
             moving = _read_moving(film, key)  # whose peak is one of sums of maxima: only its words count
@@ -153,7 +149,7 @@ def _search(film: _Film, ring: KeyRing) -> Iterator[Reading]:
     found: list[tuple[float, Geometry, MasterKey]] = []
     searched = 0
     for geometry, turns in hypotheses():
-        spectrum = whitened(laid(total, geometry))
+        spectrum = whitened(coarse(laid(total, geometry)))
         for key in ring.keys:
             peaks = _turned_peaks(spectrum, key, turns)
             best = int(np.argmax(peaks))
@@ -223,19 +219,17 @@ def _turned_sync(key: MasterKey) -> Tensor:
     plane = torch.fft.irfft2(_sync(key, 0), s=(TORUS, TORUS))
     turned = [torch.rot90(plane, k, (0, 1)) for k in range(4)]
     spectra: Tensor = torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))
-    conjugate: Tensor = _small(spectra).conj().resolve_conj()
+    conjugate: Tensor = coarse(spectra).conj().resolve_conj()
     return conjugate
 
 
-def _small(spectra: Tensor) -> Tensor:
-    half = _SEARCH // 2
-    return torch.cat([spectra[..., :half, : half + 1], spectra[..., -half:, : half + 1]], -2)
-
-
 def _turned_peaks(spectrum: Tensor, key: MasterKey, turns: range) -> list[float]:
-    templates = _turned_sync(key)[turns.start : turns.stop : turns.step]
-    planes = torch.fft.irfft2(_small(spectrum) * templates, s=(_SEARCH, _SEARCH))
-    peaks: list[float] = (planes.amax((1, 2)) / planes.std((1, 2)).clamp(min=1e-12)).tolist()
+    """The highest correlation with each turned sync pattern, in standard deviations (which Parseval's theorem gives).
+    `spectrum` is coarse."""
+    products = spectrum * _turned_sync(key)[turns.start : turns.stop : turns.step]
+    planes = torch.fft.irfft2(products, s=(SEARCH, SEARCH))
+    spread = torch.view_as_real(products).square().sum((1, 2, 3)).mul_(2).sqrt_() / SEARCH**2
+    peaks: list[float] = (planes.amax((1, 2)) / spread.clamp(min=1e-12)).tolist()
     return peaks
 
 

@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from longtake.provenance.pattern import SIDE, TORUS, band
 
+SEARCH = 160
+"""Side of the correlation plane in a search: just holds the band."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -49,18 +52,19 @@ def hypotheses() -> Iterator[tuple[Geometry, range]]:
                 yield Geometry(sy=wide, px=p), upright
 
 
-def laid(plane: Tensor, geometry: Geometry) -> Tensor:
-    """The spectrum of the picture [h w] laid onto the torus under this geometry."""
-    turned = torch.rot90(plane.flip(1) if geometry.turn >= 4 else plane, -(geometry.turn % 4), (0, 1))
-    height, width = turned.shape
+def laid(planes: Tensor, geometry: Geometry) -> Tensor:
+    """The spectra [... r c] of pictures [... h w] laid onto the torus under this geometry."""
+    turned = torch.rot90(planes.flip(-1) if geometry.turn >= 4 else planes, -(geometry.turn % 4), (-2, -1))
+    turned = turned.reshape(1, -1, *turned.shape[-2:])  # one grid for all
+    height, width = turned.shape[-2:]
     base = SIDE / min(height, width)
     mx, my = base * geometry.sx, base * geometry.sy
     angle = math.radians(geometry.angle)
     cos, sin = math.cos(angle), math.sin(angle)
     if max(mx, my) < 0.6:  # before shrinking: nothing finer than the torus can hold
         factor = math.floor(1 / max(mx, my) + 0.4)
-        turned = F.avg_pool2d(turned[None, None], factor)[0, 0]
-        height, width = turned.shape
+        turned = F.avg_pool2d(turned, factor)
+        height, width = turned.shape[-2:]
         mx, my = mx * factor, my * factor
     wide = abs(width * cos) + abs(height * sin), abs(width * sin) + abs(height * cos)
     tiles = [max(1, math.ceil((extent * m - 4) / TORUS)) for extent, m in zip(wide, (mx, my), strict=True)]
@@ -71,17 +75,26 @@ def laid(plane: Tensor, geometry: Geometry) -> Tensor:
     if geometry.px or geometry.py:
         depth = (1 + geometry.px * u + geometry.py * v).clamp(min=0.2)
         u, v = u / depth, v / depth
-    there = torch.stack([u, v], -1)[None]
-    picture = F.grid_sample(turned[None, None], there, mode="bilinear", align_corners=False)[0, 0]
-    spectrum: Tensor = torch.fft.rfft2(picture.reshape(tiles[1], TORUS, tiles[0], TORUS).sum((0, 2)))
-    return spectrum
+    there = torch.empty(1, len(y), len(x), 2)
+    there[0, ..., 0], there[0, ..., 1] = u, v
+    pictures = F.grid_sample(turned, there, mode="bilinear", align_corners=False)
+    if tiles != [1, 1]:
+        pictures = pictures.reshape(-1, tiles[1], TORUS, tiles[0], TORUS).sum((1, 3))
+    spectra: Tensor = torch.fft.rfft2(pictures.reshape(*planes.shape[:-2], TORUS, TORUS))
+    return spectra
 
 
 def whitened(spectrum: Tensor) -> Tensor:
-    """Cut to the band, no frequency much louder than the others."""
-    inside = _band()
+    """Cut to the band, no frequency much louder than the others; of a whole spectrum or a `coarse` one."""
+    inside = _band(spectrum.shape[-2])
     size = spectrum.abs()
     return torch.where(inside, spectrum / (size + 0.5 * (size * inside).sum() / inside.sum() + 1e-9), 0)
+
+
+def coarse(spectra: Tensor) -> Tensor:
+    """The part that holds the band, [... r c] -> [... SEARCH, SEARCH // 2 + 1]."""
+    half = SEARCH // 2
+    return torch.cat([spectra[..., :half, : half + 1], spectra[..., -half:, : half + 1]], -2)
 
 
 def as_made(height: int, width: int) -> tuple[float, float]:
@@ -101,8 +114,9 @@ def ramp(shift: tuple[float, float]) -> Tensor:
     return torch.polar(torch.ones_like(angle), angle)
 
 
-@lru_cache(maxsize=1)
-def _band() -> Tensor:
+@lru_cache(maxsize=2)
+def _band(side: int) -> Tensor:
     inside = np.zeros(TORUS * (TORUS // 2 + 1), bool)
     inside[band()] = True
-    return torch.from_numpy(inside.reshape(TORUS, TORUS // 2 + 1))
+    whole = torch.from_numpy(inside.reshape(TORUS, TORUS // 2 + 1))
+    return whole if side == TORUS else coarse(whole)
