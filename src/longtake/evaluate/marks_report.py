@@ -47,7 +47,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _line(attack: Attack, *groups: list[dict[str, Any]]) -> str:
-    """Of the real and the drawn clips: bits, read, and whose own mean holds the bars; empty where nothing was measured."""
+    """Of the real and of the drawn clips bits and read, and which hold the bars by themselves; empty if unmeasured."""
     cells, held, measured = [], [], []
     for kind, group in zip(("real", "drawn"), groups, strict=True):
         rows = [r["rows"][attack.name] for r in group if attack.name in r["rows"]]
