@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +22,17 @@ from longtake.provenance import payload
 from longtake.provenance.geometry import SEARCH, Geometry, as_made, coarse, hypotheses, laid, ramp, whitened
 from longtake.provenance.keys import KeyRing, MasterKey
 from longtake.provenance.pattern import MOVING, TORUS, band, layer
-from longtake.provenance.turns import aligned, soft_bits
+from longtake.provenance.turns import Aligned, aligned, moving_height, soft_bits
 
 SYNC_HIT = 8.9
 """Standard deviations from which the sync pattern counts as found without a readable payload: by a fit of extreme
 values to 40,000 readings of real footage with wrong keys, 8.8 come up once in a million searches (docs/marks.md)."""
-_PROMISING, _PLAIN_TO_SEE = 5.0, 12.0
-"""Peaks of a search that are refined and read at its end, and at once."""
-_TRIED = 6
-"""Of the best places of a search, refined and read."""
+_PLAIN_TO_SEE, _PROMISING, _POSSIBLE = 12.0, 5.0, 4.4
+"""Peaks of a search that are refined and read at once; at its end; and where the moving layers are asked first."""
+_TRIED, _ASKED = 6, 60
+"""Of the best places of a search, refined and read, and of the next best, asked; of those again so many are read."""
+_LISTENED = 8
+"""Windows in which the moving layers are asked."""
 _SMALLEST = 48
 
 
@@ -50,6 +54,14 @@ class Reading:
     @property
     def found(self) -> bool:
         return self.ident is not None or self.z >= SYNC_HIT
+
+
+class Place(NamedTuple):
+    """Where a search saw the still layer's sync pattern, and how high."""
+
+    z: float
+    geometry: Geometry
+    key: MasterKey
 
 
 def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurried: bool = True) -> Reading:
@@ -100,16 +112,22 @@ class _Film:
         self._spectra += [laid(window, geometry) for window in self.windows[len(self._spectra) :]]
         return torch.stack(self._spectra)
 
+    def aligned(self, geometry: Geometry, shift: tuple[float, float], most: int | None = None) -> Aligned:
+        """The windows, at `most` so many, with the pattern in this place."""
+        undone = ramp(shift).flatten()[band()]
+        return aligned((self.spectra(geometry)[:most].flatten(1)[:, band()] * undone).numpy())
+
     def read(self, key: MasterKey, geometry: Geometry, z: float, shift: tuple[float, float]) -> Reading:
         """All layers, with the pattern in this place."""
-        undone = ramp(shift).flatten()[band()]
-        soft = soft_bits(aligned((self.spectra(geometry).flatten(1)[:, band()] * undone).numpy()), key)
+        soft = soft_bits(self.aligned(geometry, shift), key)
         return Reading(z, geometry, payload.decode(soft, key), key.version, soft)
+
+    def still_peak(self, key: MasterKey, geometry: Geometry) -> tuple[float, tuple[float, float]]:
+        return peak(correlate(whitened(laid(self.total, geometry)), _sync(key, 0)))
 
     def read_at(self, key: MasterKey, geometry: Geometry) -> Reading:
         """In the place of the still layer's peak."""
-        plane = correlate(whitened(laid(self.total, geometry)), _sync(key, 0))
-        return replace(self.read(key, geometry, *peak(plane)), searched=TORUS**2)
+        return replace(self.read(key, geometry, *self.still_peak(key, geometry)), searched=TORUS**2)
 
 
 def _plain(film: _Film, ring: KeyRing) -> Iterator[Reading]:
@@ -146,7 +164,7 @@ def _read_moving(film: _Film, key: MasterKey) -> Reading:
 def _search(film: _Film, ring: KeyRing) -> Iterator[Reading]:
     """Everywhere, then the best places once more; what is plain to see ends it."""
     total = film.total
-    found: list[tuple[float, Geometry, MasterKey]] = []
+    found: list[Place] = []
     searched = 0
     for geometry, turns in hypotheses():
         spectrum = whitened(coarse(laid(total, geometry)))
@@ -154,24 +172,43 @@ def _search(film: _Film, ring: KeyRing) -> Iterator[Reading]:
             peaks = _turned_peaks(spectrum, key, turns)
             best = int(np.argmax(peaks))
             searched += len(turns) * TORUS**2
-            found.append((peaks[best], replace(geometry, turn=turns[best]), key))
-            if peaks[best] >= _PLAIN_TO_SEE:
-                reading = film.read_at(key, _refined(total, key, found[-1][1]))
+            place = Place(peaks[best], replace(geometry, turn=turns[best]), key)
+            found.append(place)
+            if place.z >= _PLAIN_TO_SEE:
+                reading = film.read_at(key, _refined(total, key, place.geometry))
                 if reading.ident is not None:
                     yield replace(reading, searched=searched)
                     return
-    found.sort(key=lambda entry: -entry[0])
-    tried: list[tuple[Geometry, MasterKey]] = []
-    for z, geometry, key in found:
-        if z < _PROMISING or len(tried) == _TRIED:
-            return
-        if any(other is key and _near(geometry, place) for place, other in tried):
-            continue  # the climb from there passed here
-        tried.append((geometry, key))
-        reading = film.read_at(key, _refined(total, key, geometry))
+    found.sort(key=lambda place: -place.z)
+    places = _apart(found, _TRIED + _ASKED)
+    good = [place for place in places[:_TRIED] if place.z >= _PROMISING]
+    for place in chain(good, _doubtful(film, places[len(good) :])):
+        reading = film.read_at(place.key, _refined(total, place.key, place.geometry))
         yield replace(reading, searched=searched)
         if reading.ident is not None:
             return
+
+
+def _apart(found: list[Place], most: int) -> list[Place]:
+    """The first possible places, none beside another: a climb from there would pass here."""
+    kept: list[Place] = []
+    for place in found:
+        if place.z < _POSSIBLE or len(kept) == most:
+            break
+        if not any(other.key is place.key and _near(other.geometry, place.geometry) for other in kept):
+            kept.append(place)
+    return kept
+
+
+def _doubtful(film: _Film, places: list[Place]) -> Iterator[Place]:
+    """Where the still layer stands no higher than accidents do: the likeliest places by the moving layers."""
+
+    def height(place: Place) -> float:
+        z, shift = film.still_peak(place.key, place.geometry)
+        moving = moving_height(film.aligned(place.geometry, shift, _LISTENED), place.key)
+        return z**2 + max(0.0, moving) ** 2
+
+    yield from sorted(places, key=height, reverse=True)[:_TRIED]
 
 
 def _near(a: Geometry, b: Geometry) -> bool:

@@ -65,10 +65,15 @@ def soft_bits(film: Aligned, key: MasterKey) -> payload.Soft:
     """The soft values of the 127 bits, from the still layer and from each moving one where it is shown."""
     count = len(film.spectra)
     soft = _read(film, layer(key, 0), np.ones(count, bool))
-    shown = np.array(_turns(film, key))
+    shown = np.array(_turns(film, key)[0])
     for number in sorted(set(shown.tolist())):
         soft = soft + _read(film, layer(key, number), shown == number)
     return soft
+
+
+def moving_height(film: Aligned, key: MasterKey) -> float:
+    """Standard deviations by which the moving layers show, in the best order in which they may follow each other."""
+    return _turns(film, key)[1]
 
 
 def _read(film: Aligned, pattern: Layer, where: np.ndarray[Any, np.dtype[np.bool_]]) -> payload.Soft:
@@ -89,12 +94,13 @@ def _sync(film: Aligned, pattern: Layer) -> tuple[Real, Real]:
     return np.stack(sums, 1), np.bincount(groups, minlength=_GROUPS).astype(np.float64)
 
 
-def _turns(film: Aligned, key: MasterKey) -> list[int]:
-    """The moving layer of each window."""
+def _turns(film: Aligned, key: MasterKey) -> tuple[list[int], float]:
+    """The moving layer of each window, and how clearly they show in all."""
     count = len(film.spectra)
     synced = [_sync(film, layer(key, 1 + k)) for k in range(MOVING)]
     sums, sizes = np.stack([s for s, _ in synced]), np.stack([s for _, s in synced])  # k q n, k q
     shown: list[int] = []
+    clear: list[float] = []
     for start in range(0, count, SEGMENT):
         length = min(SEGMENT, count - start)
         heights = {
@@ -107,7 +113,8 @@ def _turns(film: Aligned, key: MasterKey) -> list[int]:
             _paths(length), key=lambda path: _score(path, heights) + _EXPECTED * (path == expected)
         )
         shown += followed
-    return shown
+        clear.append(_score(followed, heights))
+    return shown, sum(clear) / math.sqrt(len(clear))
 
 
 def _heights(film: Aligned, sums: Real, sizes: Real, span: range) -> Real:
