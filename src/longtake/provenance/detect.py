@@ -26,12 +26,12 @@ from longtake.provenance.turns import Aligned, aligned, moving_height, soft_bits
 
 SYNC_HIT = 8.9
 """Standard deviations from which the sync pattern counts as found without a readable payload: by a fit of extreme
-values to 40,000 readings of real footage with wrong keys, 8.8 come up once in a million searches (docs/marks.md)."""
+values to 40,000 readings of real footage with wrong keys, 8.86 come up once in a million searches (docs/marks.md)."""
 _PLAIN_TO_SEE, _PROMISING, _POSSIBLE = 12.0, 5.0, 4.4
 """Peaks of a search that are refined and read at once; at its end; and where the moving layers are asked first."""
 _TRIED, _ASKED = 6, 60
 """Of the best places of a search, refined and read, and of the next best, asked; of those again so many are read."""
-_LISTENED = 8
+_LISTENED = 4
 """Windows in which the moving layers are asked."""
 _SMALLEST = 48
 
@@ -72,7 +72,7 @@ def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurr
     """
     film = _Film()
     for window in windows:
-        film.windows.append(window)
+        film.add(window)
         if hurried and len(film.windows) in (1, 4, 16):
             best = _best(_plain(film, ring))
             if best.ident is not None:
@@ -99,23 +99,24 @@ class _Film:
 
     def __init__(self) -> None:
         self.windows: list[Tensor] = []
+        self.total = torch.zeros(0)
         self._spectra: list[Tensor] = []
 
-    @property
-    def total(self) -> Tensor:
-        return torch.stack(self.windows).sum(0)
+    def add(self, window: Tensor) -> None:
+        self.windows.append(window)
+        self.total = self.total + window if len(self.windows) > 1 else window
 
-    def spectra(self, geometry: Geometry) -> Tensor:
-        """Of each window laid out like this, [n r c]."""
+    def spectra(self, geometry: Geometry, most: int | None = None) -> Tensor:
+        """Of each window, at `most` so many, laid out like this, [n r c]."""
         if geometry != AS_MADE:
-            return laid(torch.stack(self.windows), geometry)
+            return laid(torch.stack(self.windows[:most]), geometry)
         self._spectra += [laid(window, geometry) for window in self.windows[len(self._spectra) :]]
-        return torch.stack(self._spectra)
+        return torch.stack(self._spectra[:most])
 
     def aligned(self, geometry: Geometry, shift: tuple[float, float], most: int | None = None) -> Aligned:
         """The windows, at `most` so many, with the pattern in this place."""
         undone = ramp(shift).flatten()[band()]
-        return aligned((self.spectra(geometry)[:most].flatten(1)[:, band()] * undone).numpy())
+        return aligned((self.spectra(geometry, most).flatten(1)[:, band()] * undone).numpy())
 
     def read(self, key: MasterKey, geometry: Geometry, z: float, shift: tuple[float, float]) -> Reading:
         """All layers, with the pattern in this place."""
