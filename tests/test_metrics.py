@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.evaluate import camera, metrics
-from longtake.evaluate.grader import Grader, Words, load, save, track
-from longtake.evaluate.metrics import Reading, read
+from longtake.evaluate import metrics
 from longtake.evaluate.pocket import held_out_scenes
+from longtake.judge import camera
+from longtake.judge.grader import Grader, Words, load, save, track
+from longtake.judge.reading import Reading, read
 from longtake.world.captions import full_caption
 from longtake.world.concepts import grammar
 from longtake.world.sampler import PRESETS, is_held_out, sample_scene
@@ -132,7 +133,7 @@ def test_the_grader_reads_any_clip_and_survives_its_file(tmp_path) -> None:
     grader = Grader(WORDS, (16, 16, 16), 16).eval()
     clip = torch.randint(0, 256, (20, 3, 48, 80), dtype=torch.uint8)
     found = read(grader, clip)
-    assert set(found.certainty) == {DOG, CAT} and found.tracks[DOG].shape == (metrics.READ, 5)
+    assert set(found.certainty) == {DOG, CAT} and found.tracks[DOG].shape == (16, 5)
     assert found.words["place"] in WORDS.place
     save(grader, tmp_path / "g.safetensors", {"subject": 0.5})
     again = read(load(tmp_path / "g.safetensors"), clip)

@@ -180,7 +180,7 @@ def test_the_fast_model_takes_four_steps_without_guidance(tmp_path: Path) -> Non
     fast.dit.register_forward_hook(lambda *_: seen.append(1))
     events = list(
         pipeline.generate(
-            build_request(prompt="a dog in the snow", seconds=1, fps=12, negative="rain"),
+            build_request(prompt="a dog in the snow", seconds=1, fps=12, negative="rain", takes=1),
             tmp_path / "a.mp4",
             fast,
         )

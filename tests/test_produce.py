@@ -17,7 +17,7 @@ from PIL import Image
 import longtake
 from longtake import pipeline
 from longtake.errors import MediaError, RequestError
-from longtake.film.produce import produce
+from longtake.film.produce import Production
 from longtake.film.script import made_with, read_board, write
 from longtake.film.shelf import Shelf
 from longtake.model.checkpoint import Models
@@ -36,12 +36,10 @@ def board(*shots: dict[str, Any], **values: Any) -> Storyboard:
 def frames(made: Storyboard, models: Models, shelf: Shelf | None = None, **values: Any) -> list[Frame]:
     """The film before it is labelled and encoded."""
     request = build_request(**({"storyboard": made, "steps": 1, "guidance": 1} | values))
-    return [
-        f
-        for each in produce(request, write(request, {}), models, shelf)
-        if isinstance(each, list)
-        for f in each
-    ]
+    production = Production(request, write(request, {}), models, shelf)
+    for _ in production.make():
+        pass
+    return [f for each in production.frames() if isinstance(each, list) for f in each]
 
 
 def spans_that_differ(made: Storyboard, a: list[Frame], b: list[Frame]) -> list[str]:
@@ -151,7 +149,7 @@ def test_film_carries_its_board(models: Models, tmp_path: Path) -> None:
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     carried, options = read_board(film.path), made_with(film.path)
     assert carried == film.storyboard == request.storyboard
-    assert options == {"model": "pocket", "steps": 1, "guidance": 3.0}
+    assert options == {"model": "pocket", "steps": 1, "guidance": 3.0, "takes": 1}
     assert longtake.verify(film.path).verdict == "generated"
     again = build_request(storyboard=carried, **options)
     *_, copy = pipeline.generate(again, tmp_path / "b.mp4", models)
@@ -230,10 +228,7 @@ def test_a_guided_shot_begins_from_the_acted_out_board(models: Models, tmp_path:
     shelf = Shelf(tmp_path / "shelf")
 
     def latents(**how: Any) -> np.ndarray:
-        request = build_request(storyboard=scene, steps=4, seed=1, **how)
-        script = write(request, {})
-        events = produce(request, script, models, shelf)
-        return np.stack([frame for event in events if isinstance(event, list) for frame in event]).astype(int)
+        return np.stack(frames(scene, models, shelf, steps=4, guidance=3, **how)).astype(int)
 
     alone, near, far = (
         latents(),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from longtake.errors import RequestError
-from longtake.evaluate.grader import load as load_grader
+from longtake.judge.grader import load as load_grader
 from longtake.model import checkpoint
 from longtake.train.pocket import FAST, MODEL, SHARES, PocketPlan, train_pocket
 

@@ -6,9 +6,7 @@ through the same marking and writing as every film.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from longtake.ahead import ahead
 from longtake.director.staging import drawings_of, quiet, stage
 from longtake.storyboard import Shot, Storyboard
 from longtake.video import Frame
@@ -35,6 +34,7 @@ _SLATE = 0.028
 _NEAR = {"medium_close_up": 1.45, "close_up": 1.8, "extreme_close_up": 2.4, "insert": 2.4}
 """How much nearer than the theatre's scales: those keep whole figures in the frame."""
 _AHEAD = 24
+"""Frames painted while those before them are encoded."""
 
 
 def notes(board: Storyboard, atlas: Path | None = None) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def frames(
     tail: list[Frame] = []
     for index in range(len(board.shots)):
         run = _Run(board, index, painter, codes)
-        with closing(_ahead(run.frames)) as made:
+        with closing(ahead(run.frames, _AHEAD)) as made:
             for number, frame in enumerate(made):
                 if number < len(tail):
                     frame = _mix(run.kind, tail[number], frame, (number + 0.5) / len(tail))
@@ -179,38 +179,3 @@ def _slated(frame: Frame, words: str) -> Frame:
     marked = frame.copy()
     marked[y : y + strip.shape[0], x : x + strip.shape[1]] = np.maximum(under // 3, strip)
     return marked
-
-
-def _ahead(make: Callable[[], Iterator[Frame]]) -> Generator[Frame, None, None]:
-    """The same frames, made a little ahead in a thread of their own: painting and encoding overlap."""
-    made: queue.Queue[Frame | BaseException | None] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def put(item: Frame | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for frame in make():
-                if not put(frame):
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while (item := made.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

@@ -21,6 +21,7 @@ from longtake.options import (
     Seconds,
     Seed,
     Size,
+    Takes,
     clip_options,
     model_options,
 )
@@ -89,6 +90,7 @@ def generate(
     ] = None,
     image: Annotated[Path | None, typer.Option(help="A picture the film begins with.")] = None,
     one_take: Annotated[bool, typer.Option("--one-take", help="One unbroken take, no cuts.")] = False,
+    takes: Takes = None,
     director: Annotated[
         str, typer.Option(help="rules, or the address of an OpenAI-compatible endpoint.")
     ] = "rules",
@@ -114,7 +116,8 @@ def generate(
     from longtake.request import build_request
 
     given = dict(
-        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image, **how.request,
+        prompt=prompt or None, seconds=seconds, size=size, fps=fps, seed=seed, model=model, image=image, takes=takes,
+        **how.request,
     )  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if storyboard or remake:

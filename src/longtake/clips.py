@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from longtake.diffusion import film
 from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Event as LatentEvent
 from longtake.diffusion.film import Take
 from longtake.diffusion.sample import predictor
+from longtake.film.script import Script
+from longtake.film.takes import Judge, Verdict, as_still, choose, seed_of
 from longtake.finish.finisher import Finisher
 from longtake.footage import animated, decode, encode_video, native_size
 from longtake.provenance.latent import LatentMark, marking_key
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
 
 
 def produce(
-    request: Request, caption: str, models: Models, is_picture: bool
+    request: Request, script: Script, models: Models, is_picture: bool
 ) -> Iterator[Progress | list[Frame]]:
     """Progress of the sampler, and finished frames as soon as their latents are final."""
     native = models.config.fps
     finisher = Finisher((request.width, request.height), native if is_picture else request.fps, native)
     memory = None
-    for event in _latents(request, caption, models, is_picture):
+    events = _picture(request, script, models) if is_picture else _clip(request, script.caption, models)
+    for event in events:
         if isinstance(event, film.Progress):
             yield Progress(stage="denoise", fraction=0.9 * event.fraction)
             continue
@@ -41,14 +45,31 @@ def produce(
     yield finisher.flush()
 
 
-def _latents(request: Request, caption: str, models: Models, is_picture: bool) -> Iterator[LatentEvent]:
+def _picture(request: Request, script: Script, models: Models) -> Iterator[LatentEvent]:
+    """The one latent of a picture, the best of its takes."""
+    rows, columns = models.config.grid(*native_size(request.width, request.height, models))
+    judge = Judge(models) if request.takes > 1 else None
+    scenes = [as_still(scene) for scene in script.scenes(models.extra.get("vocabulary", {}))]
+
+    def shoot(number: int) -> Generator[LatentEvent, None, Tensor]:
+        take = _take(request, script.caption, models, seed_of(request.seed, number))
+        for event in film.text_to_picture(take, (1, models.config.vae.z, rows, columns)):
+            if isinstance(event, film.Chunk):
+                return event.latents
+            yield replace(event, made=number, wanted=request.takes)
+        raise AssertionError("a picture was not made")
+
+    def verdict(latents: Tensor) -> Verdict:
+        assert judge is not None
+        return judge(scenes[0], latents)
+
+    yield film.Chunk((yield from choose(shoot, verdict, request.takes)))
+
+
+def _clip(request: Request, caption: str, models: Models) -> Iterator[LatentEvent]:
     """All latents in the order in which they are shown."""
-    take = _take(request, caption, models)
+    take = _take(request, caption, models, request.seed)
     size = native_size(request.width, request.height, models)
-    if is_picture:
-        rows, columns = models.config.grid(*size)
-        yield from film.text_to_picture(take, (1, models.config.vae.z, rows, columns))
-        return
     assert request.video is not None
     clip = encode_video(request.video, models, size)
     count = max(1, math.ceil(round(request.seconds * models.config.fps, 6) / models.config.vae.group))
@@ -72,11 +93,11 @@ def _latents(request: Request, caption: str, models: Models, is_picture: bool) -
             yield film.Chunk(other)
 
 
-def _take(request: Request, caption: str, models: Models) -> Take:
+def _take(request: Request, caption: str, models: Models, seed: int) -> Take:
     size = native_size(request.width, request.height, models)
     models = animated(models, request.image, size, models.config.window)
     tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
     denoise = cached(predictor(models, tokens, negative, request.guidance), request.cache)
-    take = Take.of(models.config, denoise, torch.Generator().manual_seed(request.seed), request.steps)
+    take = Take.of(models.config, denoise, torch.Generator().manual_seed(seed), request.steps)
     key = marking_key(request, models)
-    return take if key is None else replace(take, noise=LatentMark(key, request.seed))
+    return take if key is None else replace(take, noise=LatentMark(key, seed))

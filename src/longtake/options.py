@@ -25,6 +25,10 @@ Model = Annotated[
     str, typer.Option(help="pocket, pocket-fast, a Wan model by name, or a weights file or folder.")
 ]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; the model's own by default.")]
+Takes = Annotated[
+    int | None,
+    typer.Option(help="How often each shot is made, at most, to keep the best take; 3 for pocket."),
+]
 Guidance = Annotated[
     float | None,
     typer.Option(help="How strictly the words are followed, 1 to 20; the model's own by default."),

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.director import Understanding, compile
+from longtake.ahead import ahead
+from longtake.director import compile
 from longtake.errors import OutputError, RequestError, nearest
 from longtake.film.script import Script, describe, write
 from longtake.finish.score import score, subtitled
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from longtake.adapt.fit import Options
     from longtake.model.checkpoint import Models
 
+_AHEAD = 4
+"""Batches of frames that are decoded and finished while those before them are marked and encoded."""
 BF16_MISSING = "this processor has no bfloat16 arithmetic: running in float32, several times slower"
 
 
@@ -60,7 +63,7 @@ def generate(
     from longtake import clips  # torch is loaded from here on
     from longtake.adapt.fit import memory_explained
     from longtake.adapt.lora import adapted
-    from longtake.film import produce as film
+    from longtake.film.produce import Production
     from longtake.film.shelf import open_shelf
 
     if models is None:
@@ -68,18 +71,20 @@ def generate(
         models = ready(request.model, options)
     request = settled(request, models)
     vocabulary = models.extra.get("vocabulary", {})
-    script: Script | Understanding
-    if request.task == "generate" and not _is_picture(output):
-        script = write(request, vocabulary)
+    is_film = request.task == "generate" and not _is_picture(output)
+    script = write(request, vocabulary) if is_film else describe(request, vocabulary)
+    shelf, warnings = open_shelf(work) if is_film else (None, ())
+    if is_film:
         request = request.model_copy(update={"storyboard": script.board, "seconds": script.board.seconds})
-        shelf, warnings = open_shelf(work)
-        frames, traces = film.produce(request, script, models, shelf), film.traces(script, models)
-    else:
-        script, warnings = describe(request, vocabulary), ()
-        frames, traces = clips.produce(request, script.caption, models, _is_picture(output)), []
     for note in (*script.notes, *warnings, *_unheard(request), *_slower(models)):
         yield Progress(stage="understand", message=note)
     with adapted(models.dit, request.lora), memory_explained(models):
+        if is_film:
+            production = Production(request, script, models, shelf)
+            yield from production.make()
+            frames, traces = production.frames(), production.traces()
+        else:
+            frames, traces = clips.produce(request, script, models, _is_picture(output)), []
         marked = latent.said(request, models, traces)
         yield from _publish(request, output, frames, weights_id(models), script, marked)
 
@@ -111,7 +116,7 @@ def _publish(
     output: Path,
     frames: Iterator[Progress | list[Frame]],
     weights: str,
-    script: Script | Understanding,
+    script: Script,
     latent_mark: str | list[dict[str, Any]] = "none",
 ) -> Generator[Event, None, None]:
     """Write frames as a marked file with its sound, check it, and give it its name."""
@@ -201,9 +206,18 @@ def ready(name: str, options: Options | None = None) -> Models:
 
 
 def settled(request: Request, models: Models) -> Request:
-    """The request with the model's own steps and guidance where it says nothing of them."""
-    recipe = models.config.sampling
-    own = {"steps": recipe.steps, "guidance": recipe.guidance}
+    """The request with the model's own steps, guidance and takes where it says nothing of them.
+
+    Raises RequestError for takes that nobody can compare.
+    """
+    from longtake.film.takes import TAKES, Judge
+
+    recipe, judged = models.config.sampling, request.task == "generate" and Judge.knows(models)
+    if request.takes > 1 and not judged:
+        raise RequestError(
+            "takes are compared for films and pictures by pocket, whose words the judge knows; use --takes 1"
+        )
+    own = {"steps": recipe.steps, "guidance": recipe.guidance, "takes": TAKES if judged else 1}
     return request.model_copy(update={k: v for k, v in own.items() if k not in request.model_fields_set})
 
 
@@ -247,8 +261,9 @@ def _write_film(
 ) -> Generator[Progress, None, int]:
     writer: Writer | None = None
     progress = Progress(stage="denoise")
+    made = ahead(lambda: frames, _AHEAD)
     try:
-        for event in frames:
+        for event in made:
             if isinstance(event, Progress):
                 yield (progress := event)
                 continue
@@ -263,6 +278,7 @@ def _write_film(
         writer.finish()
         return writer.frames
     except BaseException:
+        made.close()
         if writer is not None:
             writer.abandon()
         raise

@@ -37,6 +37,8 @@ class Request(BaseModel):
     negative: Text = ""
     lora: tuple[str, ...] = ()
     """Adapters on the transformer, stacked: FILE or FILE:SCALE."""
+    takes: int = 1
+    """How often a shot or picture is made, at most; the take that shows best what was asked is kept."""
     cache: float = 0.0
     """Relative error at which a step may be answered from the steps before; 0 computes every step."""
     storyboard: Storyboard | None = None
@@ -96,6 +98,13 @@ class Request(BaseModel):
         if not 1 <= steps <= 100:
             raise ValueError(f"steps must be 1 to 100, not {steps}; try 8")
         return steps
+
+    @field_validator("takes")
+    @classmethod
+    def _valid_takes(cls, takes: int) -> int:
+        if not 1 <= takes <= 16:
+            raise ValueError(f"takes must be 1 to 16, not {takes}; try 4")
+        return takes
 
     @field_validator("guidance")
     @classmethod

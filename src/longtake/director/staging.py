@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from longtake.director.mentions import Mention, mentions
 from longtake.director.places import place_of, time_of, weather_of
@@ -91,6 +91,15 @@ def stage(board: Storyboard, shot: Shot, frames: int, drawings: Sequence[str]) -
         frames=frames,
     )
     return Staging(scene, tuple(notes))
+
+
+def asked(board: Storyboard, shot: Shot, drawings: Sequence[str]) -> Scene:
+    """What a shot asks to see: its scene, but for the direction where its words leave that open."""
+    scene = stage(board, shot, 24, drawings).scene
+    way = read(shot.action, "zh" if board.language.startswith("zh") else "en").direction
+    if way or any(cast.facing in ("left", "right") for cast in shot.characters):
+        return scene
+    return replace(scene, actors=tuple(replace(actor, direction="") for actor in scene.actors))
 
 
 def drawings_of(board: Storyboard, drawings: Sequence[str]) -> tuple[str, ...]:

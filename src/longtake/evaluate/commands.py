@@ -33,9 +33,9 @@ def pocket_command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from longtake.evaluate.grader import SHIPPED, load
     from longtake.evaluate.pocket import EvalPlan, Result, evaluate
     from longtake.evaluate.report import write_report
+    from longtake.judge.grader import SHIPPED, load
     from longtake.pipeline import load_models, weights_id
 
     models = load_models(model)

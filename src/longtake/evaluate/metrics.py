@@ -8,67 +8,16 @@ nothing but their pixels. Positions are shares of the picture, x to the right an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from einops import rearrange
-from torch import Tensor
 
-from longtake.evaluate import camera
-from longtake.evaluate.grader import GLOBAL, MOTION, Grader, track
-from longtake.model.device import autocast
+from longtake.judge import camera
+from longtake.judge.reading import SEEN, Reading
 from longtake.world.scene import Scene
 
-READ = 16
-"""Frames of a clip that the grader reads, evenly spaced; it was trained on as many."""
-SEEN = 0.3
-"""Certainty above which a subject counts as seen in a frame."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the grader found in one clip."""
-
-    words: Mapping[str, str]
-    """Slot -> the likeliest word; the camera's move is measured, not read."""
-    certainty: Mapping[str, float]
-    """Subject -> highest certainty in a frame, mean over the frames."""
-    tracks: Mapping[str, np.ndarray]
-    """Subject -> x y w h certainty in each frame, [t 5]."""
-
-
-@torch.no_grad()
-def read(grader: Grader, frames: Tensor, count: int = READ) -> Reading:
-    """Read a clip: frames uint8 t 3 h w at encoder size; `count` of them, evenly spaced."""
-    index = torch.linspace(0, len(frames) - 1, count).round().long()
-    with autocast(torch.device("cpu")):
-        seen = grader(frames[None, index].float() / 255)
-    maps, sizes = seen.maps.float(), seen.sizes.float()
-    certain = maps.sigmoid().amax((3, 4)).mean(1)[0]  # s
-    words = {}
-    for slot in GLOBAL + MOTION:
-        logits = seen.words[slot].float()
-        names = getattr(grader.words, slot)
-        words[slot] = names[int((logits.mean(1) if slot in GLOBAL else logits)[0].argmax())]
-    subjects = grader.words.subject
-    tracks = {
-        name: track(rearrange(maps[:, :, i], "b t y x -> b t 1 y x"), sizes)[0].numpy()
-        for i, name in enumerate(subjects)
-    }
-    path = _filled(tracks[subjects[int(certain.argmax())]], index.numpy(), len(frames))
-    words["camera"] = camera.movement(frames, path).name(float(path[-1, 0] - path[0, 0]))
-    return Reading(words, dict(zip(subjects, certain.tolist(), strict=True)), tracks)
-
-
-def _filled(path: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-    """x y w h in each of `count` frames, from those with these indices in which something is seen; [t 4]."""
-    seen = path[:, 4] > SEEN
-    if not seen.any():
-        return np.zeros((count, 4))
-    return np.stack([np.interp(np.arange(count), index[seen], path[seen, i]) for i in range(4)], 1)
-
+GONE = 0.05
+"""Frame widths that somebody goes who goes to one side."""
 
 Question = Callable[[Scene, Reading], "bool | None"]
 
@@ -122,15 +71,12 @@ def alone(scene: Scene, reading: Reading) -> bool | None:
 def moves_as_asked(scene: Scene, reading: Reading) -> bool | None:
     """Under a still camera the subject goes to the asked side by at least a twentieth of the picture."""
     lead = scene.actors[0]
-    path = reading.tracks.get(lead.code)
-    if path is None or lead.direction not in ("left", "right") or scene.camera != "static":
+    if lead.code not in reading.tracks or lead.direction not in ("left", "right") or scene.camera != "static":
         return None
-    seen = path[:, 4] > SEEN
-    if seen.sum() < 4:
+    went = reading.drift(lead.code)
+    if went is None:
         return False
-    x, when = path[seen, 0], np.arange(len(path))[seen]
-    slope = np.polyfit(when, x, 1)[0] * (len(path) - 1)
-    return bool(slope < -0.05 if lead.direction == "left" else slope > 0.05)
+    return went < -GONE if lead.direction == "left" else went > GONE
 
 
 QUESTIONS: dict[str, Question] = {

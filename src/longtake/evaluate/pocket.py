@@ -25,8 +25,8 @@ from longtake.diffusion import film
 from longtake.diffusion.sample import predictor
 from longtake.errors import RequestError
 from longtake.evaluate import metrics
-from longtake.evaluate.grader import Grader
-from longtake.evaluate.metrics import Reading, read
+from longtake.judge.grader import Grader
+from longtake.judge.reading import Reading, read
 from longtake.model.checkpoint import Models
 from longtake.model.device import autocast
 from longtake.model.presets import Recipe

@@ -25,17 +25,19 @@ from longtake.errors import MediaError
 from longtake.film.guide import Guide
 from longtake.film.plan import MOST_REMEMBERED, ShotPlan
 from longtake.film.shelf import Finished, Shelf
+from longtake.film.takes import Judge, Verdict, choose, seed_of
 from longtake.footage import animated, animates, encode_frames, encode_picture
 from longtake.model.device import autocast_dtype
 from longtake.provenance.keys import MasterKey
 from longtake.provenance.latent import LatentMark
+from longtake.world.scene import Scene
 
 if TYPE_CHECKING:
     from longtake.model.checkpoint import Models
 
 KEEP, SINK = 6, 2
 """A take goes on from its 6 last and 2 first latents; those from its beginning hold its colours for a minute."""
-_LAYOUT = 1
+_LAYOUT = 2
 """Of the keys: raise it when the same request would give other latents."""
 _SAMPLED = 64
 
@@ -59,6 +61,8 @@ class Settings:
     """How far shots may leave the animatic they are made from; 0: they are made from words alone."""
     mark: MasterKey | None = None
     """The key whose signs the noise carries."""
+    takes: int = 1
+    """How often each shot is made, at most; the best take is kept."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,16 @@ class Studio:
         captions: Sequence[str],
         references: Sequence[Sequence[Path]],
         guides: Sequence[Guide],
+        scenes: Sequence[Scene],
         settings: Settings,
         shelf: Shelf | None,
     ) -> None:
         """One a shot. `captions`: what the model is told; `references`: pictures of its characters; `guides`: the
-        previews that shots are made from, asked only where `settings.guide` says so."""
+        previews that shots are made from, asked only where `settings.guide` says so; `scenes`: what takes are
+        compared with, asked only where `settings.takes` is above 1."""
         self._models, self._plans, self._settings, self._shelf = models, plans, settings, shelf
-        self._captions, self._references, self._guides = captions, references, guides
+        self._captions, self._references, self._guides, self._scenes = captions, references, guides, scenes
+        self._judge = Judge(models) if settings.takes > 1 else None
         self._decided = [_fingerprint(models), *(LoraChoice.parse(lora).digest() for lora in settings.lora)]
         self._kept: dict[str, Finished] = {}  # where there is no shelf
         self._keys: dict[tuple[int, bool], str] = {}
@@ -122,28 +129,56 @@ class Studio:
                 return shot
 
     def _make(self, index: int, first: bool) -> Generator[Made, None, Finished]:
+        """The best of its takes."""
         plan = self._plans[index]
+        around = yield from self._surroundings(index, first)
+        memory = yield from self._memory(index)
+        seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
+        takes = self._settings.takes
+
+        def film(number: int) -> Generator[Made, None, Finished]:
+            made = self._film(index, seed_of(seed, number), around, memory)
+            try:
+                while True:
+                    yield Made(index, (number + next(made).share) / takes)
+            except StopIteration as end:
+                shot: Finished = end.value
+                return shot
+
+        def judge(shot: Finished) -> Verdict:
+            assert self._judge is not None
+            return self._judge(self._scenes[index], shot.latents, shot.lead)
+
+        return (yield from choose(film, judge, takes))
+
+    def _surroundings(self, index: int, first: bool) -> Generator[Made, None, shots.Surroundings]:
+        plan, still = self._plans[index], self._still(index)
         past = None if plan.past is None else (yield from self._take(plan.past))[:, :, : plan.held]
-        future = (
-            None if first or plan.future is None else (yield from self.finished(plan.future, True)).latents
-        )
-        count = plan.latents if future is None else self._until_future(plan)
-        still = self._still(index)
-        around = shots.Surroundings(
+        future = None
+        if not first and plan.future is not None:
+            future = (yield from self.finished(plan.future, True)).latents
+        echo = None
+        if plan.echo is not None:
+            echo = (yield from self.finished(plan.echo, True)).latents[:, :, -1:]
+        return shots.Surroundings(
             past=past,
             future=future,
             still=None if still is None or animates(self._models) else self._picture(still),
-            echo=None
-            if plan.echo is None
-            else (yield from self.finished(plan.echo, True)).latents[:, :, -1:],
-            guide=self._guide(index, count) if past is None else None,
+            echo=echo,
+            guide=self._guide(index, plan.latents) if past is None else None,
             strength=self._settings.guide or 1.0,
         )
-        take = self._sampling(index, first, (yield from self._memory(index)))
+
+    def _film(
+        self, index: int, seed: int, around: shots.Surroundings, memory: Tensor | None
+    ) -> Generator[Made, None, Finished]:
+        """One take."""
+        plan, past, future = self._plans[index], around.past, around.future
+        count = plan.latents if future is None else self._until_future(plan)
         latents = [] if past is None or not plan.shared else [past[:, :, -1:]]
         opening: Tensor | None = None
         if count:
-            for event in shots.make(take, self._frame, count, around):
+            for event in shots.make(self._sampling(index, seed, memory), self._frame, count, around):
                 if isinstance(event, Chunk):
                     latents.append(event.latents)
                     opening = event.lead if opening is None else opening
@@ -154,7 +189,7 @@ class Studio:
         lead = opening
         if past is not None:
             lead = past[:, :, : past.shape[2] - plan.shared][:, :, -self._models.config.lead :]
-        return Finished(torch.cat(latents, 2), lead)
+        return Finished(torch.cat(latents, 2), lead, seed)
 
     def _take(self, index: int) -> Generator[Made, None, Tensor]:
         """All latents of a take from its first shot to the end of this one, every shot in its first version."""
@@ -182,10 +217,9 @@ class Studio:
     def _remembers(self, index: int) -> tuple[int, ...]:
         return self._plans[index].remembers if self._models.config.remembers else ()
 
-    def _sampling(self, index: int, first: bool, memory: Tensor | None) -> Take:
+    def _sampling(self, index: int, seed: int, memory: Tensor | None) -> Take:
         settings, plan = self._settings, self._plans[index]
         tokens = self._models.tokenizer([self._captions[index]])
-        seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
         mark = None if settings.mark is None else LatentMark(settings.mark, seed)
         config = self._models.config
         models = animated(self._models, self._still(index), settings.size, plan.latents)
@@ -223,6 +257,7 @@ class Studio:
             "models": self._decided,
             "size": settings.size,
             "sampling": [settings.steps, settings.guidance, settings.negative, settings.cache],
+            "takes": settings.takes,
             "caption": self._captions[index],
             "seed": plan.seed if first else plan.shot.seed,
             "latents": [plan.held, plan.latents, plan.skip],

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtake.director import Direction, Understanding, compile, propose, understand
+from longtake.director import Direction, compile, propose, understand
+from longtake.director.staging import asked
 from longtake.errors import RequestError
 from longtake.provenance.verify import verify as read_marks
 from longtake.request import Request
 from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
 from longtake.video import FILMS
+from longtake.world.scene import Scene
 
-_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "negative", "lora", "cache")
+_OF_A_FILM = ("prompt", "model", "image", "steps", "guidance", "takes", "negative", "lora", "cache")
 """Options of a request that a storyboard leaves open."""
 
 
@@ -32,6 +34,11 @@ class Script:
     def caption(self) -> str:
         """All captions in one line."""
         return " | ".join(dict.fromkeys(self.captions))
+
+    def scenes(self, vocabulary: Mapping[str, Sequence[str]]) -> list[Scene]:
+        """What each shot asks for, in the theatre's words; none where the model does not speak them."""
+        drawings = vocabulary.get("subjects", ())
+        return [asked(self.board, shot, drawings) for shot in self.board.shots] if drawings else []
 
 
 def read_board(path: Path) -> Storyboard:
@@ -69,17 +76,19 @@ def write(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
     return Script(board, tuple(each.caption for each in understood), tuple(dict.fromkeys(notes)))
 
 
-def describe(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Understanding:
-    """The caption of a picture, or of a clip made from the user's own: the prompt as one shot, in the model's words.
+def describe(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Script:
+    """A picture, or a clip made from the user's own: the prompt as one shot, in the model's words.
 
     A picture is completed like a film. Of a clip nothing is settled that the prompt leaves open: it shows it itself.
     """
     prompt, settled = request.prompt, vocabulary if request.task == "generate" else {}
+    board = Storyboard(shots=(Shot(id="s1", duration=1.0, action=prompt),))
     if prompt:
-        board = propose(prompt, one_take=True, vocabulary=settled, director=request.director).board
-        if len(board.shots) == 1:
-            prompt = compile(board, board.shots[0])
-    return understand(prompt, vocabulary)
+        proposed = propose(prompt, one_take=True, vocabulary=settled, director=request.director).board
+        if len(proposed.shots) == 1:
+            board, prompt = proposed, compile(proposed, proposed.shots[0])
+    understood = understand(prompt, vocabulary)
+    return Script(board, (understood.caption,), understood.notes)
 
 
 def _direct(request: Request, vocabulary: Mapping[str, Sequence[str]]) -> Direction:

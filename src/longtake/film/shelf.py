@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -30,10 +31,12 @@ class Finished:
     latents: what is shown, b c f h w in float32.
     lead: latents before it (b c f h w) that the decoder starts from, when it carries another shot on or the model
         makes an image slot.
+    seed: of the take that was kept.
     """
 
     latents: Tensor
     lead: Tensor | None = None
+    seed: int = 0
 
 
 class Shelf:
@@ -71,13 +74,13 @@ class Shelf:
         try:
             tensors = safetensors.torch.load_file(path)
             os.utime(path)
-            return Finished(tensors["latents"], tensors.get("lead"))
+            return Finished(tensors["latents"], tensors.get("lead"), int(tensors["seed"]))
         except (OSError, SafetensorError, KeyError):
             return None
 
     def put(self, key: str, shot: Finished) -> None:
         """Keep a shot. Raises OutputError when the disk is full."""
-        tensors = {"latents": shot.latents.contiguous()}
+        tensors = {"latents": shot.latents.contiguous(), "seed": torch.tensor(shot.seed)}
         if shot.lead is not None:
             tensors["lead"] = shot.lead.contiguous()
         beside = self._path(key).with_suffix(f".{os.getpid()}.partial")

@@ -28,7 +28,7 @@ from longtake.server.store import Writer, new_id, read
 from longtake.server.wire import ApiError
 
 T = TypeVar("T")
-SETTINGS = ("seed", "fps", "steps", "guidance", "negative", "one_take", "sound", "music")
+SETTINGS = ("seed", "fps", "steps", "guidance", "takes", "negative", "one_take", "sound", "music")
 """What may be asked for beyond the retired API."""
 _ORPHAN_SECONDS = 3600.0
 _LONGEST = 60.0
@@ -91,7 +91,7 @@ async def new_order(desk: Desk, task: str, form: Form, source: jobs.Row | None =
         raise ApiError(400, message + nearest(model, desk.config.names), "invalid_value", "model")
     seconds = forms.number(form, "seconds", float(source["seconds"]) if source else 4.0)
     extra: dict[str, Any] = {name: form[name] for name in SETTINGS if name in form}
-    for name in ("seed", "fps", "steps", "guidance"):
+    for name in ("seed", "fps", "steps", "guidance", "takes"):
         if name in extra:
             number = forms.number(form, name)
             extra[name] = int(number) if number.is_integer() else number

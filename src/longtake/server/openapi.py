@@ -24,6 +24,7 @@ _COMMON = {
     "fps": {"type": "integer", "enum": [12, 24]},
     "steps": {"type": "integer", "minimum": 1, "maximum": 100},
     "guidance": {"type": "number", "minimum": 1, "maximum": 20},
+    "takes": {"type": "integer", "minimum": 1, "maximum": 16},
     "negative": {"type": "string", "maxLength": 2000},
     "one_take": {"type": "boolean"},
     "sound": {"type": "boolean"},

@@ -324,6 +324,12 @@ def pocket_command(
     ] = None,
     batch: Annotated[int, typer.Option(help="Clips in a batch of the transformer.")] = 16,
     workers: Annotated[int, typer.Option(help="Processes that render, of one thread each.")] = 2,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live", help="Render scenes while training, not before; by default on a GPU."
+        ),
+    ] = None,
     device: Device = "cpu",
     seed: Seed = 0,
     threads: Threads = None,
@@ -335,7 +341,7 @@ def pocket_command(
     _threads(threads)
     plan = PocketPlan(
         out, minutes, preset=preset, vocabulary=vocabulary, sizes=parse_sizes(size), atlas=atlas, batch=batch,
-        workers=workers, device=device, seed=seed, compile=compile,
+        workers=workers, device=device, seed=seed, compile=compile, live=live,
     )  # fmt: skip
     try:
         typer.echo(str(train_pocket(plan)))

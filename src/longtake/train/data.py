@@ -18,7 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from longtake.errors import RequestError
 from longtake.model.tensorfile import read_safetensors
-from longtake.train.loop import Randomness
+from longtake.train.loop import Positioned, Randomness
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
 
@@ -58,13 +58,22 @@ def shrink(frames: Tensor, factor: int) -> Tensor:
     return rearrange(small, "(b t) c h w -> b c t h w", b=len(frames))
 
 
+def boxes_of(stage: Stage, scenes: Sequence[Tracks]) -> list[Tensor]:
+    """Boxes [t l 4] of each scene's layers that belong to actors, on the CPU, as fractions of the frame; empty where
+    not shown."""
+    edges, opacity = (values.cpu() for values in stage.boxes(scenes))
+    boxes = (edges / torch.tensor([stage.width, stage.height] * 2)).clamp(0, 1)
+    found = []
+    for own, alpha, tracks in zip(boxes, opacity, scenes, strict=True):
+        actors = torch.tensor([actor >= 0 for actor in tracks.actor])
+        count = len(actors)  # layers beyond it pad the batch
+        found.append(own[:, :count] * ((alpha[:, :count] > 0.05) & actors)[..., None])
+    return found
+
+
 def character_boxes(stage: Stage, tracks: Tracks) -> Tensor:
-    """Boxes [t l 4] of the layers that belong to actors, as fractions of the frame, empty where not shown."""
-    edges, opacity = stage.boxes([tracks])
-    boxes = (edges[0].cpu() / torch.tensor([stage.width, stage.height] * 2)).clamp(0, 1)
-    actors = torch.tensor([actor >= 0 for actor in tracks.actor])
-    shown = (opacity[0].cpu() > 0.05) & actors
-    return boxes * shown[..., None]
+    """The same of one scene."""
+    return boxes_of(stage, [tracks])[0]
 
 
 def subject_box(boxes: Tensor, tracks: Tracks) -> Tensor:
@@ -222,13 +231,25 @@ class Mixture:
     """Share of the clip batches made of twins, where the data has any."""
 
 
+class Renewed(Positioned, Protocol):
+    """What puts new scenes in the place of those drawn often enough (live.Ring)."""
+
+    def used(self, samples: int) -> None: ...
+
+
 class ClipMix:
     """Transformer batches of one shape each, drawn from all sizes."""
 
     def __init__(
-        self, sources: Sequence[Clips], mixture: Mixture, randomness: Randomness, seed: int = 0
+        self,
+        sources: Sequence[Clips],
+        mixture: Mixture,
+        randomness: Randomness,
+        seed: int = 0,
+        rings: Sequence[Renewed] = (),
     ) -> None:
-        self.sources, self.mixture, self._rng = list(sources), mixture, randomness.numpy
+        """`rings`: what renews the sources as they are used, one each; none where they stay as they are."""
+        self.sources, self.mixture, self._rng, self._rings = list(sources), mixture, randomness.numpy, rings
         self._weights = np.array([len(s.scenes) for s in sources], float) / sum(
             len(s.scenes) for s in sources
         )
@@ -239,8 +260,14 @@ class ClipMix:
 
     def draw(self, share: float) -> Batch:
         """One batch for this share of the budget."""
-        mixture = self.mixture
         pick = int(self._rng.choice(len(self.sources), p=self._weights))
+        batch = self._draw(pick, share)
+        if self._rings:
+            self._rings[pick].used(len(batch.scenes))
+        return batch
+
+    def _draw(self, pick: int, share: float) -> Batch:
+        mixture = self.mixture
         images = mixture.early_images if share < mixture.switch else mixture.late_images
         if self._rng.random() < images:
             rows = self._images[pick].take(mixture.images)
@@ -257,9 +284,12 @@ class ClipMix:
         return {"clips": self._clips, "images": self._images, "twins": self._twins}
 
     def state(self) -> dict[str, Any]:
-        return {name: [order.taken for order in orders] for name, orders in self._orders().items()}
+        taken = {name: [order.taken for order in orders] for name, orders in self._orders().items()}
+        return taken | {"rings": [ring.state() for ring in self._rings]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for name, orders in self._orders().items():
             for order, count in zip(orders, state[name], strict=True):
                 order.taken = count
+        for ring, at in zip(self._rings, state.get("rings", []), strict=True):
+            ring.restore(at)

@@ -32,7 +32,7 @@ from longtake.train.data import PIECE, Pieces, shrink
 from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, adamw, muon_for_convolutions
 from longtake.train.run import Run
-from longtake.train.vae import PixelPlan, crop, pixel_loss, psnr
+from longtake.train.vae import PixelPlan, crop, pieces_of, pixel_loss, psnr
 
 OPTIM = OptimConfig(muon_rate=1.5e-3, adam_rate=5e-4, weight_decay=0.0, betas=(0.9, 0.95))
 ADVERSARY_OPTIM = OptimConfig(adam_rate=2e-4, weight_decay=0.0, betas=(0.5, 0.9))
@@ -106,7 +106,7 @@ def train_decoder(plan: DecoderPlan, budget: Budget) -> Outcome:
     judge = Adversary().to(device)
     average = Average({"vae": vae}, 0.998)
     sizes = plan.sizes or models.config.sizes
-    pieces = Pieces(plan.data, sizes, "train", plan.seed)
+    pieces = pieces_of(plan, sizes, device)
     optimizers = muon_for_convolutions(vae, plan.optim)
     optimizers["adversary"] = adamw(list(judge.parameters()), ADVERSARY_OPTIM.adam_rate, ADVERSARY_OPTIM)
     state = run.state({"vae": vae, "adversary": judge}, optimizers, average, pieces)

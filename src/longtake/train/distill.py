@@ -28,7 +28,7 @@ from longtake.model import checkpoint as weights
 from longtake.model.device import autocast
 from longtake.model.dit import DiT
 from longtake.train.data import Batch, ClipMix, Clips, Mixture
-from longtake.train.dit import DitPlan, Networks, captions_of, load_networks, positions_of
+from longtake.train.dit import DitPlan, Networks, captions_of, load_networks, mix_of, positions_of
 from longtake.train.loop import Budget, Outcome, Progress, Randomness, StepResult, can_compile
 from longtake.train.lora import LoraConfig, fresh_lora
 from longtake.train.optim import Average, adamw
@@ -72,7 +72,7 @@ def train_distill(plan: DistillPlan, budget: Budget) -> Outcome:
     layers = nn.ModuleDict({name.replace(".", "/"): layer for name, layer in lora.layers.items()})
     average = Average({"lora": layers}, plan.decay)
     sizes = plan.sizes or teacher.config.sizes
-    mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
+    mix = mix_of(plan, teacher, sizes, randomness)
     held = [Clips.load(plan.data, s, "held") for s in sizes]
     state = run.state(
         {"lora": layers}, {"adamw": adamw(list(layers.parameters()), plan.lora.rate, plan.optim)}, average, mix,

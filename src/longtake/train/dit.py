@@ -26,6 +26,7 @@ from longtake.model.text import TextEncoder, Tokenizer
 from longtake.model.vae import VAE
 from longtake.train import sheet
 from longtake.train.data import Batch, ClipMix, Clips, Mixture
+from longtake.train.live import LiveClips, LivePlan
 from longtake.train.loop import Budget, Outcome, Progress, Randomness, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, muon_and_adamw
 from longtake.train.run import Run, RunPlan
@@ -63,6 +64,8 @@ class DitPlan(RunPlan):
     shift: float = 2.5
     decay: float = 0.999
     compile: bool = True
+    live: LivePlan | None = None
+    """Render what is trained on meanwhile; `data` is then asked for held-out clips alone."""
     held: int = 16
     """Held-out clips of each size for the validation loss."""
     check_minutes: float = 10.0
@@ -106,7 +109,7 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
     device, randomness = run.device, run.randomness
     nets = load_networks(plan, device)
     sizes = plan.sizes or nets.config.sizes
-    mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
+    mix = mix_of(plan, nets, sizes, randomness)
     trained: dict[str, nn.Module] = {"dit": nets.dit}
     average = Average(trained, plan.decay)
     state = run.state(
@@ -131,6 +134,19 @@ def train_dit(plan: DitPlan, budget: Budget) -> Outcome:
         return values
 
     return run.train(forward, state, budget, check)
+
+
+def mix_of(
+    plan: DitPlan, nets: Networks, sizes: Sequence[tuple[int, int]], randomness: Randomness
+) -> ClipMix:
+    """What a run trains on: clips that were rendered and encoded, or that are now."""
+    if plan.live is None:
+        stored = [Clips.load(plan.data, size, "train") for size in sizes]
+        return ClipMix(stored, plan.mixture, randomness, plan.seed)
+    live = [LiveClips(plan.live, nets.config, nets.vae, size) for size in sizes]
+    return ClipMix(
+        [each.clips for each in live], plan.mixture, randomness, plan.seed, [each.ring for each in live]
+    )
 
 
 class Forward:

@@ -1,4 +1,4 @@
-"""Training of the grader (evaluate/grader.py) on rendered films, with labels that the stage knows exactly.
+"""Training of the grader (judge/grader.py) on rendered films, with labels that the stage knows exactly.
 
 Boxes are computed anew from each scene, so the shards need hold no labels. Frames are blurred and roughened at
 random: what a decoder makes soft must still be read, or a grader would measure sharpness.
@@ -19,7 +19,8 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from longtake.evaluate.grader import GLOBAL, MOTION, Grader, Seen, Words, save
+from longtake.judge.grader import GLOBAL, MOTION, Grader, Seen, Words, save
+from longtake.judge.reading import READ
 from longtake.model.device import autocast
 from longtake.model.presets import PRESETS as MODELS
 from longtake.train.data import Order, character_boxes, shards
@@ -32,8 +33,6 @@ from longtake.world.sampler import PRESETS, Vocabulary, codes
 from longtake.world.scene import Scene
 from longtake.world.stage import Stage
 
-READ = 16
-"""Frames of a clip that the grader reads, evenly spaced."""
 DIRECTIONS = ("left", "right", "toward", "away")
 
 

@@ -18,8 +18,8 @@ from longtake.adapt.lora import Lora
 from longtake.adapt.lora_file import Patch, write_lora
 from longtake.errors import RequestError
 from longtake.model.dit import DiT
-from longtake.train.data import ClipMix, Clips
-from longtake.train.dit import DitPlan, Forward, load_networks, validate
+from longtake.train.data import Clips
+from longtake.train.dit import DitPlan, Forward, load_networks, mix_of, validate
 from longtake.train.loop import Budget, Outcome, Progress
 from longtake.train.optim import adamw
 from longtake.train.run import Run
@@ -74,7 +74,7 @@ def train_lora(plan: DitPlan, config: LoraConfig, budget: Budget) -> Outcome:
     lora = fresh_lora(nets.dit, config, plan.seed)
     layers = nn.ModuleDict({name.replace(".", "/"): layer for name, layer in lora.layers.items()})
     sizes = plan.sizes or nets.config.sizes
-    mix = ClipMix([Clips.load(plan.data, s, "train") for s in sizes], plan.mixture, randomness, plan.seed)
+    mix = mix_of(plan, nets, sizes, randomness)
     state = run.state(
         {"lora": layers}, {"adamw": adamw(list(layers.parameters()), config.rate, plan.optim)}, None, mix,
         {"model": asdict(nets.config), "lora": asdict(config)},

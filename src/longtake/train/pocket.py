@@ -27,6 +27,7 @@ from longtake.train.decoder import DecoderPlan, train_decoder
 from longtake.train.distill import DistillPlan, mixture_of, train_distill
 from longtake.train.dit import DitPlan, train_dit
 from longtake.train.grader import GraderPlan, train_grader
+from longtake.train.live import LivePlan
 from longtake.train.loop import Budget, Outcome
 from longtake.train.render import RenderPlan, encode_films, render_films, render_groups
 from longtake.train.text import TextPlan, train_text
@@ -38,6 +39,8 @@ SHARES: Mapping[str, float] = {
     "grader": 0.04,
 }  # fmt: skip
 """Of the budget. What is left over (0.04) is for encoding, which takes as long as it takes."""
+LIVE_SHARES: Mapping[str, float] = {**SHARES, "pieces": 0.02, "films": 0.04, "dit": 0.50}
+"""Where scenes are rendered as they are needed: what goes to disk measures, and teaches the grader."""
 MODEL, FAST = "pocket.safetensors", "pocket-fast.safetensors"
 
 
@@ -60,11 +63,18 @@ class PocketPlan:
     """Clips of a transformer batch; the other batches follow from it."""
     compile: bool = True
     seed: int = 0
+    live: bool | None = None
+    """Render while training, instead of before; by default on a GPU."""
     version: str = ""
     """What the file calls itself; the preset and the minutes by default."""
-    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of the budget; those above by default."""
 
     def __post_init__(self) -> None:
+        if self.live is None:
+            object.__setattr__(self, "live", self.device != "cpu")
+        if not self.shares:
+            object.__setattr__(self, "shares", dict(LIVE_SHARES if self.live else SHARES))
         if self.minutes <= 0:
             raise RequestError("the budget must be positive, for example --minutes 120")
         if set(self.shares) != set(SHARES) or sum(self.shares.values()) > 1:
@@ -84,11 +94,12 @@ def train_pocket(plan: PocketPlan) -> Path:
     config = preset(plan.preset)
     sizes = plan.sizes or config.sizes
     common: dict[str, Any] = {"device": plan.device, "seed": plan.seed}
+    learner = common | {"live": _live(plan), "compile": plan.compile}
 
     run.render("pieces", render_groups, sizes)
     vae_plan = VaePlan(
         data=plan.out / "pieces", out=plan.out / "vae", preset=plan.preset, sizes=sizes,
-        batch=max(2, plan.batch // 2), crop=min(128, min(map(min, sizes))), compile=plan.compile, **common,
+        batch=max(2, plan.batch // 2), crop=min(128, min(map(min, sizes))), **learner,
     )  # fmt: skip
     run.learn("vae", lambda budget: train_vae(vae_plan, budget))
     vae = plan.out / "vae" / "vae.safetensors"
@@ -99,18 +110,18 @@ def train_pocket(plan: PocketPlan) -> Path:
     dit_plan = DitPlan(
         data=plan.out / "clips", out=plan.out / "dit", vae=vae, text=plan.out / "text" / "text.safetensors",
         preset=plan.preset, sizes=sizes, mixture=Mixture(clips=plan.batch, images=8 * plan.batch),
-        compile=plan.compile, **common,
+        **learner,
     )  # fmt: skip
     run.learn("dit", lambda budget: train_dit(dit_plan, budget))
     decoder_plan = DecoderPlan(
         data=plan.out / "pieces", out=plan.out / "decoder", model=plan.out / "dit" / "model.safetensors", sizes=sizes,
-        batch=vae_plan.batch, crop=vae_plan.crop, compile=plan.compile, **common,
+        batch=vae_plan.batch, crop=vae_plan.crop, **learner,
     )  # fmt: skip
     run.learn("decoder", lambda budget: train_decoder(decoder_plan, budget))
     whole = plan.out / "decoder" / "model.safetensors"
     distill_plan = DistillPlan(
         data=plan.out / "clips", out=plan.out / "distill", vae=whole, text=whole, init=whole, preset=plan.preset,
-        sizes=sizes, mixture=mixture_of(plan.batch), compile=plan.compile, **common,
+        sizes=sizes, mixture=mixture_of(plan.batch), **learner,
     )  # fmt: skip
     run.learn("distill", lambda budget: train_distill(distill_plan, budget))
     grader_plan = GraderPlan(
@@ -119,6 +130,21 @@ def train_pocket(plan: PocketPlan) -> Path:
     )  # fmt: skip
     run.learn("grader", lambda budget: train_grader(grader_plan, budget))
     return _finish(plan, sizes)
+
+
+def _live(plan: PocketPlan) -> LivePlan | None:
+    """A GPU holds thousands of scenes; what tries the plan on a CPU holds a shard of them."""
+    if not plan.live:
+        return None
+    keep, block = (plan.shard, 2) if plan.device == "cpu" else (8192, 32)
+    return LivePlan(
+        vocabulary=plan.vocabulary,
+        atlas=plan.atlas,
+        seed=plan.seed,
+        workers=plan.workers,
+        keep=keep,
+        block=block,
+    )
 
 
 def _finish(plan: PocketPlan, sizes: tuple[tuple[int, int], ...]) -> Path:

@@ -108,14 +108,16 @@ def encode_films(source: Path, out: Path, vae_file: Path, device: str = "cpu") -
     for number, (film, path) in enumerate(zip(films, clips, strict=True), start=1):
         if not path.exists():
             tensors, header = read_safetensors(film)
-            columns = _encode(tensors["frames"], tensors["cover"], vae, random.Random(film.name))
-            write_safetensors(path, columns, {"scenes": header["scenes"]})
+            columns = encode_clips(tensors["frames"], tensors["cover"], vae, random.Random(film.name))
+            kept = {name: values.cpu() for name, values in columns.items()}
+            write_safetensors(path, kept, {"scenes": header["scenes"]})
             print(f"encoded {number} of {len(films)} shards", file=sys.stderr, flush=True)
     return clips
 
 
-def _encode(frames: Tensor, cover: Tensor, vae: VAE, rng: random.Random) -> dict[str, Tensor]:
-    """Frames uint8 n 3 t h w and cover uint8 n t rows columns -> the columns of a clips shard."""
+@torch.no_grad()
+def encode_clips(frames: Tensor, cover: Tensor, vae: VAE, rng: random.Random) -> dict[str, Tensor]:
+    """Frames uint8 n 3 t h w and cover uint8 n t rows columns -> the columns of a clips shard, on the VAE's device."""
     device, group = vae.mean.device, vae.config.group
     columns: dict[str, list[Tensor]] = {name: [] for name in COLUMNS}
     for start in range(0, len(frames), AT_ONCE):
@@ -126,9 +128,10 @@ def _encode(frames: Tensor, cover: Tensor, vae: VAE, rng: random.Random) -> dict
             stills = [torch.cat([vae.encode_still(clip[None, :, t])[:, :, 0] for t in ts]) for clip, ts in
                       zip(x, picks, strict=True)]  # fmt: skip
         rows, cells = latents.shape[-2:]
-        masks = F.interpolate(cover[start : start + AT_ONCE].float(), (rows, cells), mode="area")  # b t h w
-        columns["latents"].append(latents.half().cpu())
-        columns["stills"].append(torch.stack(stills).half().cpu())
+        masks = cover[start : start + AT_ONCE].to(device).float()
+        masks = F.interpolate(masks, (rows, cells), mode="area")  # b t h w
+        columns["latents"].append(latents.half())
+        columns["stills"].append(torch.stack(stills).half())
         columns["masks"].append(
             reduce(masks, "b (f g) h w -> b f h w", "mean", g=group).round().to(torch.uint8)
         )
@@ -175,14 +178,14 @@ def _shard_size(plan: RenderPlan, index: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _atlas(path: Path | None, vocabulary: str) -> Atlas:
+def atlas_of(path: Path | None, vocabulary: str) -> Atlas:
     """Only the drawings that the vocabulary needs: each takes a few megabytes in every worker."""
     return Atlas.load(path, codes(PRESETS[vocabulary]))
 
 
 @lru_cache(maxsize=1)
 def _stage(path: Path | None, vocabulary: str, width: int, height: int, device: str) -> Stage:
-    return Stage(_atlas(path, vocabulary), height, width, device)
+    return Stage(atlas_of(path, vocabulary), height, width, device)
 
 
 def _scenes(plan: RenderPlan, kind: str, index: int) -> Iterator[tuple[Scene, Tracks, random.Random]]:
@@ -195,7 +198,7 @@ def _scenes(plan: RenderPlan, kind: str, index: int) -> Iterator[tuple[Scene, Tr
             scene = twin(rng, scene, words)
         else:
             scene = replace(sample_scene(rng, words, held_out=plan.split == "held"), frames=plan.frames)
-        yield scene, choreograph(scene, _atlas(plan.atlas, plan.vocabulary), width / height), rng
+        yield scene, choreograph(scene, atlas_of(plan.atlas, plan.vocabulary), width / height), rng
 
 
 def _group_shard(plan: RenderPlan, index: int) -> int:
@@ -204,7 +207,7 @@ def _group_shard(plan: RenderPlan, index: int) -> int:
     frames, boxes, scenes = [], [], []
     for scene, tracks, rng in _scenes(plan, "groups", index):
         part = window(tracks, rng.randrange(plan.frames - PIECE + 1), PIECE)
-        frames.append(_bytes(stage.render([part])[0]))
+        frames.append(to_bytes(stage.render([part])[0]).cpu())
         boxes.append(subject_box(character_boxes(stage, part), part))
         scenes.append(scene.as_dict())
     tensors = {"frames": torch.stack(frames), "boxes": torch.stack(boxes)}
@@ -219,14 +222,14 @@ def _film_shard(plan: RenderPlan, index: int) -> int:
     rows, cells = model.grid(*plan.size)
     frames, cover, scenes = [], [], []
     for scene, tracks, _ in _scenes(plan, "films", index):
-        frames.append(_bytes(stage.render([tracks])[0]))
-        cover.append(_bytes(coverage(character_boxes(stage, tracks), rows, cells)))
+        frames.append(to_bytes(stage.render([tracks])[0]).cpu())
+        cover.append(to_bytes(coverage(character_boxes(stage, tracks), rows, cells)))
         scenes.append(scene.as_dict())
     tensors = {"frames": torch.stack(frames), "cover": torch.stack(cover)}
     write_safetensors(plan.file("films", index), tensors, {"scenes": json.dumps(scenes)})
     return len(scenes)
 
 
-def _bytes(share: Tensor) -> Tensor:
-    """0..1 -> uint8 0..255, on the CPU."""
-    return (share * 255).round().to(torch.uint8).cpu()
+def to_bytes(share: Tensor) -> Tensor:
+    """0..1 -> uint8 0..255."""
+    return (share * 255).round().to(torch.uint8)

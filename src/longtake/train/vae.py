@@ -7,9 +7,10 @@ Axes: pixels b c t h w in [-1, 1], boxes b t 4 as fractions of the frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from einops import rearrange, reduce
@@ -22,7 +23,8 @@ from longtake.model.device import autocast
 from longtake.model.presets import PRESETS, ModelConfig
 from longtake.model.vae import VAE
 from longtake.train.data import Pieces, shrink
-from longtake.train.loop import Budget, Outcome, Pace, Progress, StepResult, can_compile
+from longtake.train.live import LivePieces, LivePlan
+from longtake.train.loop import Budget, Outcome, Pace, Positioned, Progress, StepResult, can_compile
 from longtake.train.optim import Average, OptimConfig, muon_for_convolutions
 from longtake.train.run import Run, RunPlan
 
@@ -49,6 +51,8 @@ class PixelPlan(RunPlan):
     compile: bool = True
     held: int = 24
     """Held-out pieces of each size that measure PSNR."""
+    live: LivePlan | None = None
+    """Render what is trained on meanwhile; `data` is then asked for held-out pieces alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,12 @@ class VaePlan(PixelPlan):
 
     preset: str = "pocket"
     divergence: float = 1e-5
+
+
+class Source(Positioned, Protocol):
+    """Where pieces come from: frames float [b 3 8 H W] in [-1, 1] and boxes [b 8 4]; sizes take turns."""
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor]: ...
 
 
 class Objective(nn.Module):
@@ -134,7 +144,7 @@ def crop(frames: Tensor, boxes: Tensor, side: int, generator: torch.Generator) -
 
 
 @torch.no_grad()
-def psnr(vae: VAE, pieces: Pieces, batches: int, batch: int, device: torch.device) -> dict[str, float]:
+def psnr(vae: VAE, pieces: Source, batches: int, batch: int, device: torch.device) -> dict[str, float]:
     """PSNR in dB over whole frames and inside the subjects' boxes, pooled over the pieces."""
     errors = torch.zeros(4, dtype=torch.float64)  # whole sum, whole count, subject sum, subject count
     for _ in range(batches):
@@ -142,6 +152,7 @@ def psnr(vae: VAE, pieces: Pieces, batches: int, batch: int, device: torch.devic
         with autocast(device):
             mean, _ = vae.encode_raw(shrink(frames.to(device), vae.config.upscale))
             made = vae.decode((mean.float() - vae.mean) / vae.std)
+        frames = frames.cpu()
         error = ((made.float().cpu().clamp(-1, 1) - frames) / 2).square()
         inside = subject_weight(boxes, frames.shape[-2], frames.shape[-1], 2.0) - 1
         errors += torch.stack(
@@ -156,7 +167,7 @@ def psnr(vae: VAE, pieces: Pieces, batches: int, batch: int, device: torch.devic
 
 @torch.no_grad()
 def latent_statistics(
-    vae: VAE, pieces: Pieces, batches: int, batch: int, device: torch.device
+    vae: VAE, pieces: Source, batches: int, batch: int, device: torch.device
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std of each raw latent channel over data: what the config freezes."""
     parts = []
@@ -181,7 +192,7 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
     vae = VAE(config.vae).to(device)
     average = Average({"vae": vae})
     sizes = plan.sizes or config.sizes
-    pieces = Pieces(plan.data, sizes, "train", plan.seed)
+    pieces = pieces_of(plan, sizes, device)
     optimizers = muon_for_convolutions(vae, plan.optim)
     state = run.state({"vae": vae}, optimizers, average, pieces, {"vae": asdict(config.vae)})
     objective = Objective(vae, plan)
@@ -204,18 +215,30 @@ def train_vae(plan: VaePlan, budget: Budget) -> Outcome:
         held = Pieces(plan.data, sizes, "held", 0)
         batch = min(8, plan.held)
         values = psnr(kept, held, len(sizes) * max(1, plan.held // batch), batch, device)
-        export(kept, config, plan, device, values)
+        export(kept, config, plan, pieces, device, values)
         return values
 
     return run.train(forward, state, budget, check, Pace(warmup=30, shape="cosine"))
 
 
+def pieces_of(plan: PixelPlan, sizes: Sequence[tuple[int, int]], device: torch.device) -> Source:
+    """What a run trains on: pieces that were rendered, or that are rendered now."""
+    if plan.live is None:
+        return Pieces(plan.data, sizes, "train", plan.seed)
+    return LivePieces(plan.live, sizes, device, plan.seed)
+
+
 def export(
-    vae: VAE, config: ModelConfig, plan: VaePlan, device: torch.device, extra: Mapping[str, float]
+    vae: VAE,
+    config: ModelConfig,
+    plan: VaePlan,
+    trained_on: Source,
+    device: torch.device,
+    extra: Mapping[str, float],
 ) -> None:
     """Write the averaged weights with their latent statistics: a finished, loadable VAE."""
     sizes = plan.sizes or config.sizes
-    pieces = Pieces(plan.data, sizes, "train", 1)
+    pieces = Pieces(plan.data, sizes, "train", 1) if plan.live is None else trained_on
     mean, std = latent_statistics(vae, pieces, 8 * len(sizes), 8, device)
     frozen = replace(config.vae, mean=mean, std=std)
     finished = VAE(frozen)

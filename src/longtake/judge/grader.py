@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -155,3 +156,9 @@ def load(path: Path = SHIPPED) -> Grader:
         raise WeightsError(f"{path} holds no grader; train one: longtake train grader") from error
     load_strictly(grader, {k: v.float() for k, v in tensors.items()}, path)
     return grader.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Grader:
+    """The grader that comes with the package, loaded once."""
+    return load()
