@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from longtake.evaluate.marks import REAL, grey, real_clip
-from longtake.provenance import payload
-from longtake.provenance.detect import SYNC_HIT, Geometry, correlate, hypotheses, peak, spectrum_of
+from longtake.evaluate.material import REAL, grey, real_clip
+from longtake.provenance import bch, payload
+from longtake.provenance.detect import SYNC_HIT, correlate, peak
 from longtake.provenance.evidence import windows
+from longtake.provenance.geometry import Geometry, hypotheses, laid, whitened
 from longtake.provenance.keys import MasterKey
-from longtake.provenance.pattern import layer
+from longtake.provenance.pattern import band, layer
+from longtake.provenance.turns import aligned, soft_bits
 
 RATE = 1e-6
 _EULER = 0.5772156649
@@ -40,36 +42,43 @@ class FalseAlarms:
     """Peaks that would have counted as a mark."""
     payloads: int
     """Ids that came out, of as many tries as there were keys."""
+    believed: int
+    """Of those tries, the ones in which the bits agreed with some word as well as payload.AGREEMENT asks for; one in
+    2^24 of them would carry the HMAC of its id."""
     level: float
     """Peak that the fit expects once in 1 / RATE whole searches."""
 
     def __str__(self) -> str:
         return (
             f"{self.readings} readings of {self.frames} frames with wrong keys: highest sync peak {self.highest:.2f} "
-            f"sigma ({SYNC_HIT:g} counts as found: {self.hits}), {self.payloads} ids; "
+            f"sigma ({SYNC_HIT:g} counts as found: {self.hits}), {self.payloads} ids, {self.believed} times words that "
+            f"could be one of {self.readings // len(REAL)}; "
             f"by the fit {self.level:.2f} sigma come up once in {1 / RATE:,.0f} searches"
         )
 
 
 def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | FalseAlarms]:
     """Read the real clips with `count` keys; yields the share done, at last the result. Raises MissingExtraError."""
-    spectra, frames = [], 0
+    places, films, frames = [], [], 0
     for name in REAL:
         clip = real_clip(name, seconds, short)
         frames += len(clip)
-        spectra.append(spectrum_of(torch.stack(list(windows(map(grey, clip)))).sum(0), Geometry()))
+        spectra = laid(torch.stack(list(windows(map(grey, clip)))), Geometry())
+        places.append(whitened(spectra.sum(0)))
+        films.append(aligned(spectra.flatten(1)[:, band()].numpy()))
     peaks: list[float] = []
-    payloads = 0
+    payloads = believed = 0
     for number in range(count):
         key = MasterKey(number % 16, hashlib.sha256(f"wrong key {number}".encode()).digest(), "")
         sync = torch.from_numpy(layer(key, 0).sync)
-        peaks += [peak(correlate(spectrum, sync))[0] for spectrum in spectra]
-        soft = layer(key, 0).read(spectra[number % len(spectra)].numpy())
+        peaks += [peak(correlate(place, sync))[0] for place in places]
+        soft = soft_bits(films[number % len(films)], key)
         payloads += payload.decode(soft, key) is not None
+        believed += bch.decode(soft)[1] >= payload.AGREEMENT
         if number % 20 == 0:
             yield number / count
     hits = sum(value >= SYNC_HIT for value in peaks)
-    yield FalseAlarms(len(peaks), frames, max(peaks), hits, payloads, level(peaks))
+    yield FalseAlarms(len(peaks), frames, max(peaks), hits, payloads, believed, level(peaks))
 
 
 def level(peaks: Sequence[float]) -> float:

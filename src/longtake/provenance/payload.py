@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from longtake.provenance.keys import MasterKey
 
 ID_BITS, TAG_BITS = 40, 24
 BITS = bch.LENGTH
-_DOUBTED = 8
-"""The least certain bits, of which up to three are tried the other way (Chase, 1972, algorithm 2)."""
+AGREEMENT = 0.73
+"""Of the best word with the soft values, below which it is not believed: noise stays below (docs/marks.md)."""
 
-Soft = np.ndarray[Any, np.dtype[np.float32]]
+Soft = bch.Soft
 
 
 def mark_id(produce_id: str) -> int:
@@ -37,21 +36,10 @@ def encode(ident: int, key: MasterKey) -> np.ndarray[Any, np.dtype[np.int8]]:
 
 def decode(soft: Soft, key: MasterKey) -> int | None:
     """The id in 127 soft values (their sign is the bit, their size its certainty), or None."""
-    bits = [int(value > 0) for value in soft]
-    doubted = np.argsort(np.abs(soft), kind="stable")[:_DOUBTED].tolist()
-    for count in range(4):
-        for turned in combinations(doubted, count):
-            for index in turned:
-                bits[index] ^= 1
-            message = bch.decode(bits)
-            for index in turned:
-                bits[index] ^= 1
-            if message is None:
-                continue
-            ident, tag = message >> TAG_BITS, message & (1 << TAG_BITS) - 1
-            if hmac.compare_digest(tag.to_bytes(3, "big"), _tag(ident, key).to_bytes(3, "big")):
-                return ident
-    return None
+    message, agreement = bch.decode(soft)
+    ident, tag = message >> TAG_BITS, message & (1 << TAG_BITS) - 1
+    genuine = hmac.compare_digest(tag.to_bytes(3, "big"), _tag(ident, key).to_bytes(3, "big"))
+    return ident if genuine and agreement >= AGREEMENT else None
 
 
 def _tag(ident: int, key: MasterKey) -> int:
