@@ -38,7 +38,7 @@ class Reading:
     counts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Subject -> how many are seen in each frame, [t]."""
     states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Subject -> state -> whether it is in it in each frame, bool [t]; empty for a grader that knows no states."""
+    """Subject -> state -> how surely it is in it in each frame, as a logit, [t]; empty for a grader without states."""
 
 
 @torch.no_grad()
@@ -90,9 +90,9 @@ class Reader:
 
 
 def _states(grader: Grader, seen: Seen) -> dict[str, dict[str, np.ndarray]]:
-    """Subject -> state -> bool [t], each read where the subject is most certain in the frame."""
+    """Subject -> state -> logits [t], each read where the subject is most certain in the frame."""
     cells = seen.maps[0].float().flatten(2).argmax(2)  # t s
-    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)") > 0
+    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)")
     frames = torch.arange(len(cells))
     return {
         name: {state: found[frames, n, cells[:, i]].numpy() for n, state in enumerate(grader.words.state)}
@@ -183,15 +183,22 @@ CHANGES = {"eat": ("bitten", True), "wake_up": ("asleep", False)}
 
 
 def stays(scene: Scene, reading: Reading) -> bool | None:
-    """What is done is done: bitten once, always bitten; awake once, always awake."""
+    """What is done is done: bitten once, always bitten; awake once, always awake.
+
+    Before and after are told by the clip's own extremes, as a thing at somebody's mouth looks a little bitten; there
+    must be a change, and the state afterwards must be read as such.
+    """
     if scene.interaction not in CHANGES:
         return None
     state, after = CHANGES[scene.interaction]
     code = scene.actors[1].code
     if state not in reading.states.get(code, {}):
         return None
-    seen = reading.tracks[code][:, 4] > SEEN
-    return changes_once(reading.states[code][state][seen] == after)
+    done = reading.states[code][state][reading.tracks[code][:, 4] > SEEN] * (1 if after else -1)
+    if len(done) < 4:
+        return False
+    low, high = np.quantile(done, (0.1, 0.9))
+    return bool(high > 0 and high - low > 1) and changes_once(done > (low + high) / 2)
 
 
 def changes_once(true: np.ndarray) -> bool:
