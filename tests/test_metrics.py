@@ -137,12 +137,16 @@ def test_two_that_stand_apart_are_two_peaks_and_one_that_is_wide_is_one() -> Non
     ],
 )
 def test_what_is_bitten_stays_bitten(bitten: str, kept: bool) -> None:
-    cookie, frames = "1f36a", np.array([c == "1" for c in bitten])
+    cookie, frames = "1f36a", np.array([3.0 if c == "1" else -3.0 for c in bitten])
     path = np.tile(np.array([0.5, 0.5, 0.1, 0.1, 0.9]), (len(frames), 1))
     seen = Reading({}, {}, {cookie: path}, {}, {cookie: {"bitten": frames}})
     scene = Scene((Actor(DOG, action="stand"), Actor(cookie)), "beach", interaction="eat")
     assert metrics.stays(scene, seen) is kept
     assert metrics.stays(Scene((Actor(DOG),), "beach"), seen) is None
+    doubtful = Reading({}, {}, {cookie: path}, {}, {cookie: {"bitten": 4 + frames / 3}})
+    assert metrics.stays(scene, doubtful) is kept  # a little bitten from the first, more afterwards
+    never = Reading({}, {}, {cookie: path}, {}, {cookie: {"bitten": frames - 6}})
+    assert metrics.stays(scene, never) is False
     path[:, 4] = 0.1  # a cookie that is not there does not stay bitten
     assert metrics.stays(scene, seen) is False
 

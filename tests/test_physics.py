@@ -48,6 +48,9 @@ def test_a_rebound_is_the_share_of_the_height_that_comes_back(share: float) -> N
     found = physics.rebound(path(0 * y + 0.5, y))
     assert found == pytest.approx(share, abs=0.06)
     assert physics.rebound(path(0 * y + 0.5, 0 * y + 0.8)) is None
+    assert (
+        physics.rebound(path(0 * y[8:] + 0.5, y[8:])) is None
+    )  # it lies there at first: nothing was dropped
 
 
 def collision(

@@ -35,7 +35,7 @@ def test_scenes_of_a_probe_are_held_out_and_ask_its_question(name: str) -> None:
     assert all(full_caption(scene, language) for scene in scenes for language in ("en", "zh"))
     path = np.tile(np.array([0.5, 0.5, 0.2, 0.2, 0.9]), (48, 1))
     every = {code: path for code in POCKET.subjects}
-    states = {code: {"bitten": path[:, 4] > 1, "asleep": path[:, 4] > 1} for code in POCKET.subjects}
+    states = {code: {"bitten": -path[:, 4], "asleep": -path[:, 4]} for code in POCKET.subjects}
     counts = {code: np.ones(48) for code in POCKET.subjects}
     seen = Reading({"camera": "static"}, dict.fromkeys(every, 0.9), every, counts, states)
     for (

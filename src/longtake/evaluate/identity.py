@@ -8,6 +8,7 @@ Axes: frames uint8 t 3 h w, memory b c 1 h w, paths t 5.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -98,7 +99,7 @@ def run(setting: Setting, vocabulary: Vocabulary, seed: int) -> Iterator[Table |
                 answers[question][name].append(share)
         yield None
     yield {
-        question: {name: (float(np.mean(v)), len(v)) for name, v in row.items()}
+        question: {name: (float(np.mean(v)) if v else math.nan, len(v)) for name, v in row.items()}
         for question, row in answers.items()
     }
 
@@ -107,10 +108,8 @@ def _dyed(setting: Setting, scenes: tuple[Scene, Scene], number: int, seed: int)
     """Is the subject of the second shot, of all four dyes in the first, most like its own? Shuffled: like another."""
     dye = list(DYES)[number % len(DYES)]
     code = scenes[0].actors[0].code
-    first, second = (
-        thinned(setting.tracks(scenes[0]), 12),
-        setting.tracks(scenes[1]),
-    )  # a colour needs few frames
+    first = thinned(setting.tracks(scenes[0]), 12)  # a colour needs few frames
+    second = setting.tracks(scenes[1])
     looks = {}
     for name, colour in DYES.items():
         stage = Stage(dyed(setting.atlas, code, colour), setting.stage.height, setting.stage.width)
@@ -123,7 +122,7 @@ def _dyed(setting: Setting, scenes: tuple[Scene, Scene], number: int, seed: int)
     caption = setting.caption(scenes[1], number)
     made = setting.decoded(setting.latents(caption, seed, memory=memory))
     films = zip(SETS, (true, setting.through_autoencoder(true), made), strict=False)
-    found = {name: nearest(_look(setting, film, code), looks) for name, film in films}
+    found = {name: nearest(_look(setting, film), looks) for name, film in films}
     others = [float(found["generated"] == name) for name in DYES if name != dye]
     return {name: float(like == dye) for name, like in found.items()} | {"shuffled": float(np.mean(others))}
 
@@ -136,10 +135,14 @@ def remembered(setting: Setting, film: Tensor) -> Tensor:
         return vae.encode_still(still * 2 - 1).float().cpu()
 
 
-def _look(setting: Setting, film: Tensor, code: str) -> np.ndarray | None:
+def _look(setting: Setting, film: Tensor) -> np.ndarray | None:
+    """Appearance of whoever is seen most surely: in another colour it may be taken for somebody else."""
     frames = setting.small(film)
     frames = frames[torch.linspace(0, len(frames) - 1, READ).round().long()]
-    return appearance(frames, setting.reader.read(frames).tracks[code])
+    reading = setting.reader.read(frames)
+    return appearance(
+        frames, reading.tracks[max(reading.certainty, key=lambda code: reading.certainty[code])]
+    )
 
 
 def _own_film(setting: Setting, scenes: tuple[Scene, Scene], number: int, seed: int) -> dict[str, float]:
@@ -148,15 +151,14 @@ def _own_film(setting: Setting, scenes: tuple[Scene, Scene], number: int, seed: 
     Generated: it remembers that. Shuffled: it remembers nothing. The stage has no chance in its colours, so there is
     no ceiling but 1.
     """
-    code = scenes[0].actors[0].code
     opening, caption = (setting.caption(scene, number) for scene in scenes)
     firsts = [setting.latents(opening, seed + k) for k in (1, 2)]
-    looks = {str(k): _look(setting, setting.decoded(latents), code) for k, latents in enumerate(firsts)}
+    looks = {str(k): _look(setting, setting.decoded(latents)) for k, latents in enumerate(firsts)}
     seen = {name: look for name, look in looks.items() if look is not None}
     middle = firsts[0][:, :, firsts[0].shape[2] // 2][:, :, None]
     shares = {"generated": 0.0, "shuffled": 0.0}
     for name, memory in (("generated", middle), ("shuffled", None)):
         if len(seen) == len(looks):  # a subject that is not there is not the same
             second = setting.decoded(setting.latents(caption, seed + 3, memory=memory))
-            shares[name] = float(nearest(_look(setting, second, code), seen) == "0")
+            shares[name] = float(nearest(_look(setting, second), seen) == "0")
     return shares

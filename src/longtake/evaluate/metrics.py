@@ -92,15 +92,22 @@ CHANGES = {"eat": ("bitten", True), "wake_up": ("asleep", False)}
 
 
 def stays(scene: Scene, reading: Reading) -> bool | None:
-    """What is done is done: bitten once, always bitten; awake once, always awake."""
+    """What is done is done: bitten once, always bitten; awake once, always awake.
+
+    Before and after are told by the clip's own extremes, as a thing at somebody's mouth looks a little bitten; there
+    must be a change, and the state afterwards must be read as such.
+    """
     if scene.interaction not in CHANGES:
         return None
     state, after = CHANGES[scene.interaction]
     code = scene.actors[1].code
     if state not in reading.states.get(code, {}):
         return None
-    seen = reading.tracks[code][:, 4] > SEEN
-    return changes_once(reading.states[code][state][seen] == after)
+    done = reading.states[code][state][reading.tracks[code][:, 4] > SEEN] * (1 if after else -1)
+    if len(done) < 4:
+        return False
+    low, high = np.quantile(done, (0.1, 0.9))
+    return bool(high > 0 and high - low > 1) and changes_once(done > (low + high) / 2)
 
 
 def changes_once(true: np.ndarray) -> bool:

@@ -55,9 +55,8 @@ def rebound(path: np.ndarray) -> float | None:
     # between two landings it must have left the ground, or they are one
     tops = [(i, j, ground - float(y[i : j + 1].min())) for i, j in pairwise(low)]
     risen = [top for _, _, top in tops if top > 0.08 * travel]
-    if not risen:
-        return None
-    return risen[0] / (ground - float(y[: low[0] + 1].min()))
+    dropped = ground - float(y[: low[0] + 1].min()) if low else 0.0
+    return risen[0] / dropped if risen and dropped > 0.3 * travel else None
 
 
 def momentum(a: np.ndarray, b: np.ndarray, masses: tuple[float, float], fps: int) -> float | None:

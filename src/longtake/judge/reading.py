@@ -34,7 +34,7 @@ class Reading:
     counts: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Subject -> how many are seen in each frame, [t]."""
     states: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Subject -> state -> whether it is in it in each frame, bool [t]; empty for a grader that knows no states."""
+    """Subject -> state -> how surely it is in it in each frame, as a logit, [t]; empty for a grader without states."""
     chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Slot -> word -> its probability."""
 
@@ -97,9 +97,9 @@ class Reader:
 
 
 def _states(grader: Grader, seen: Seen) -> dict[str, dict[str, np.ndarray]]:
-    """Subject -> state -> bool [t], each read where the subject is most certain in the frame."""
+    """Subject -> state -> logits [t], each read where the subject is most certain in the frame."""
     cells = seen.maps[0].float().flatten(2).argmax(2)  # t s
-    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)") > 0
+    found = rearrange(seen.states[0].float(), "t n y x -> t n (y x)")
     frames = torch.arange(len(cells))
     return {
         name: {state: found[frames, n, cells[:, i]].numpy() for n, state in enumerate(grader.words.state)}
