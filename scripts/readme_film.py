@@ -20,8 +20,8 @@ PROMPTS = (
     ("a red car drives to the right along a neon street at night, medium shot", 1),
     ("an elephant walks to the right in the desert at sunset, medium shot", 1),
     ("a bus drives to the left along a neon street at sunset", 1),
-    ("a basketball bounces in a snowy field at noon, medium shot", 5),
-    ("夜晚，雪地里，一只企鹅站着，中景", 1),
+    ("a basketball bounces in a snowy field at noon, medium shot", 2),
+    ("夜晚，雪地里，一只企鹅站着，中景", 2),
 )
 OUT = Path(__file__).parent.parent / "docs" / "media" / "film.webp"
 
