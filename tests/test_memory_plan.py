@@ -15,6 +15,7 @@ from longtake.adapt.plan import FAMILY, GB, Machine, _settings, activations, par
 from longtake.errors import DeviceMemoryError, RequestError
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig
+from longtake.model.wan import PUBLISHED
 
 CARD = Machine(24 * GB, 150e12)
 
@@ -53,6 +54,14 @@ def test_counts_the_published_weights(name: str, published: int) -> None:
     whole = next(p for p in _settings(work, CARD, "bf16") if p.resident == work.dit.layers)
     assert whole.weights - work.vae_bytes == 2 * published
     assert whole.waiting == 0
+
+
+def test_plans_for_every_model_that_goes_by_a_name() -> None:
+    assert set(FAMILY) == set(PUBLISHED)
+    animating, fast = FAMILY["wan2.1-i2v-14b-720p"], workload("fastwan2.1-t2v-1.3b")
+    assert animating.dit.in_channels == 36 and animating.tokens == 75_600
+    assert not fast.guided and fast.steps == 3
+    assert workload("wan2.2-ti2v-5b").guided
 
 
 def test_counts_the_published_tokens() -> None:

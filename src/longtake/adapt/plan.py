@@ -249,13 +249,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _wan(
-    name: str, dim: int, layers: int, heads: int, ffn: int, clip: tuple[int, int, int], experts: int = 1
-) -> Workload:
+def _wan(name: str, dim: int, layers: int, heads: int, ffn: int, clip: tuple[int, int, int]) -> Workload:
     """Wan2.1's autoencoder: 127 M parameters, stride 8, 96 channels at full size. The text encoder is umT5-xxl's."""
     dit = DiTConfig(dim, layers, heads, ffn, 16, 16, 4096)
     width, height, frames = clip
-    return Workload(name, dit, 11.4e9, 0.254e9, 96, 8, 4, width, height, frames, 16, 50, experts=experts)
+    return Workload(name, dit, 11.4e9, 0.254e9, 96, 8, 4, width, height, frames, 16, 50)
 
 
 _TI2V = Workload(
@@ -263,13 +261,37 @@ _TI2V = Workload(
     decode_side=0.5,
 )  # fmt: skip
 
+_SMALL = _wan("wan2.1-t2v-1.3b", 1536, 30, 12, 8960, (832, 480, 81))
+_LARGE = _wan("wan2.1-t2v-14b", 5120, 40, 40, 13824, (832, 480, 81))
+_CLIP = 1.26e9
+"""Bytes of the image encoder of Wan2.1's image-to-video models, in bfloat16."""
+
+
+def _animating(name: str, size: tuple[int, int], experts: int = 1, clip: bool = False) -> Workload:
+    """The 14B that is given a picture as further channels and, in Wan2.1, by CLIP."""
+    dit = replace(_LARGE.dit, in_channels=36, image_dim=1280 if clip else None)
+    width, height = size
+    text = _LARGE.text_bytes + (_CLIP if clip else 0)
+    return replace(_LARGE, name=name, dit=dit, text_bytes=text, width=width, height=height, experts=experts)
+
+
+def _distilled(name: str, work: Workload) -> Workload:
+    """Three steps without guidance."""
+    return replace(work, name=name, steps=3, guided=False)
+
+
 FAMILY = {
     work.name: work
     for work in (
-        _wan("wan2.1-t2v-1.3b", 1536, 30, 12, 8960, (832, 480, 81)),
+        _SMALL,
         _TI2V,
-        _wan("wan2.1-t2v-14b", 5120, 40, 40, 13824, (832, 480, 81)),
-        _wan("wan2.2-t2v-a14b", 5120, 40, 40, 13824, (832, 480, 81), experts=2),
+        _LARGE,
+        _animating("wan2.1-i2v-14b-480p", (832, 480), clip=True),
+        _animating("wan2.1-i2v-14b-720p", (1280, 720), clip=True),
+        replace(_LARGE, name="wan2.2-t2v-a14b", experts=2),
+        _animating("wan2.2-i2v-a14b", (832, 480), experts=2),
+        _distilled("fastwan2.1-t2v-1.3b", _SMALL),
+        _distilled("fastwan2.2-ti2v-5b", _TI2V),
     )
 }
 
@@ -285,7 +307,8 @@ def workload(
     names = [*PRESETS, *FAMILY]
     if name not in names:
         raise RequestError(f"unknown model {name!r}; choose one of: {', '.join(names)}{nearest(name, names)}")
-    work = replace(FAMILY[name] if name in FAMILY else _preset(name), guided=guided)
+    known = FAMILY[name] if name in FAMILY else _preset(name)
+    work = replace(known, guided=guided and known.guided)
     if size is not None:
         width, cross, height = size.partition("x")
         step = work.cell * work.dit.patch[1]
