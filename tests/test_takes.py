@@ -109,6 +109,13 @@ def test_the_record_names_the_seed_of_the_take_that_was_kept(
     assert report.record["request"]["takes"] == 4
 
 
+def test_long_films_have_fewer_takes() -> None:
+    models = checkpoint.load()
+    takes = [pipeline.settled(build_request(prompt="a dog", seconds=s), models).takes for s in (4, 30, 60)]
+    assert takes == [3, 3, 2]
+    assert pipeline.settled(build_request(prompt="a dog", seconds=60, takes=5), models).takes == 5
+
+
 def test_a_model_whose_words_the_judge_does_not_know_films_once(models: Models) -> None:
     assert pipeline.settled(build_request(prompt="a dog"), models).takes == 1
     with pytest.raises(RequestError, match="--takes 1"):

@@ -27,7 +27,9 @@ Model = Annotated[
 Steps = Annotated[int | None, typer.Option(help="Sampling steps, 1 to 100; the model's own by default.")]
 Takes = Annotated[
     int | None,
-    typer.Option(help="How often each shot is made, at most, to keep the best take; 3 for pocket."),
+    typer.Option(
+        help="How often each shot is made, at most, to keep the best take; 3 for pocket, 2 above 30 s."
+    ),
 ]
 Guidance = Annotated[
     float | None,

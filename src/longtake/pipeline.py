@@ -210,14 +210,18 @@ def settled(request: Request, models: Models) -> Request:
 
     Raises RequestError for takes that nobody can compare.
     """
-    from longtake.film.takes import TAKES, Judge
+    from longtake.film.takes import Judge, usual_takes
 
     recipe, judged = models.config.sampling, request.task == "generate" and Judge.knows(models)
     if request.takes > 1 and not judged:
         raise RequestError(
             "takes are compared for films and pictures by pocket, whose words the judge knows; use --takes 1"
         )
-    own = {"steps": recipe.steps, "guidance": recipe.guidance, "takes": TAKES if judged else 1}
+    own = {
+        "steps": recipe.steps,
+        "guidance": recipe.guidance,
+        "takes": usual_takes(request.seconds) if judged else 1,
+    }
     return request.model_copy(update={k: v for k, v in own.items() if k not in request.model_fields_set})
 
 

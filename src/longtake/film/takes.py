@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 T = TypeVar("T")
-TAKES = 3
-"""Of a shot at most, where the judge knows what is drawn."""
+TAKES, LONG, TAKES_OF_LONG = 3, 30.0, 2
+"""Of a shot at most, where the judge knows what is drawn; of films above so many seconds fewer, or a minute would take
+more than a minute."""
 WORTH: Mapping[str, float] = {
     "subject": 2.0, "nobody else": 1.0, "place": 1.0, "time": 1.0, "weather": 1.0, "shot": 1.0, "action": 0.5,
     "direction": 1.0, "camera": 1.0,
@@ -47,6 +48,11 @@ class Verdict:
 
     score: float
     right: bool
+
+
+def usual_takes(seconds: float) -> int:
+    """Of each shot of a film this long, when nobody says otherwise."""
+    return TAKES if seconds <= LONG else TAKES_OF_LONG
 
 
 def seed_of(seed: int, take: int) -> int:
