@@ -20,7 +20,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The key of this session; `ask` is put in by the page and resolves to whether there is another one now. */
+/** The key for this tab; `ask` is put in by the page and resolves to whether there is another one now. */
 export const key = {
   /** @type {() => Promise<boolean>} */
   ask: async () => false,
