@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from longtake.evaluate.clips import EvalPlan, make_latents
+from longtake.film.layout import plain
 from longtake.model import checkpoint
 from longtake.world.captions import full_caption
 from longtake.world.sampler import PRESETS, holds_out_place, sample_scene
@@ -42,9 +43,10 @@ def main(weights: Path | None, out: Path) -> None:
     prompts = [full_caption(s, ("en", "zh")[i % 2]) for i, s in enumerate(held_out_scenes(PROMPTS))]
     recipe = models.config.sampling
     plan = EvalPlan(size=models.config.sizes[0], steps=recipe.steps, guidance=recipe.guidance)
+    columns = models.config.grid(*plan.size)[1]
     cells = []
     for i, prompt in enumerate(prompts):
-        latents = make_latents(models, prompt, plan, i, plan.seconds)
+        latents = make_latents(models, plain(prompt, columns), plan, i, plan.seconds)
         with torch.no_grad():
             frames = models.vae.decode(latents)[0, :, :, ::2, ::2]
         pixels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()

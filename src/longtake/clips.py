@@ -14,7 +14,8 @@ from longtake.diffusion import film
 from longtake.diffusion.cache import cached
 from longtake.diffusion.film import Event as LatentEvent
 from longtake.diffusion.film import Take
-from longtake.diffusion.sample import predictor
+from longtake.diffusion.sample import DenoiseAt, predictor
+from longtake.film.layout import Layout, lay_out, plain
 from longtake.film.script import Script
 from longtake.film.takes import Judge, Verdict, as_still, choose, seed_of
 from longtake.finish.finisher import Finisher
@@ -50,12 +51,16 @@ def _picture(request: Request, script: Script, models: Models) -> Iterator[Laten
     rows, columns = models.config.grid(*native_size(request.width, request.height, models))
     judge = Judge(models) if request.takes > 1 else None
     scenes = [as_still(scene) for scene in script.scenes(models.extra.get("vocabulary", {}))]
+    language = "zh" if script.board.language.startswith("zh") else "en"
+    layout = (
+        lay_out(scenes[0], script.caption, language, columns) if scenes else plain(script.caption, columns)
+    )
 
     def shoot(number: int) -> Generator[LatentEvent, None, Tensor]:
-        take = _take(request, script.caption, models, seed_of(request.seed, number))
-        for event in film.text_to_picture(take, (1, models.config.vae.z, rows, columns)):
+        take = _take(request, layout, models, seed_of(request.seed, number))
+        for event in film.text_to_picture(take, (1, models.config.vae.z, rows, layout.columns)):
             if isinstance(event, film.Chunk):
-                return event.latents
+                return layout.kept(event.latents)
             yield replace(event, made=number, wanted=request.takes)
         raise AssertionError("a picture was not made")
 
@@ -68,8 +73,8 @@ def _picture(request: Request, script: Script, models: Models) -> Iterator[Laten
 
 def _clip(request: Request, caption: str, models: Models) -> Iterator[LatentEvent]:
     """All latents in the order in which they are shown."""
-    take = _take(request, caption, models, request.seed)
     size = native_size(request.width, request.height, models)
+    take = _take(request, plain(caption, models.config.grid(*size)[1]), models, request.seed)
     assert request.video is not None
     clip = encode_video(request.video, models, size)
     count = max(1, math.ceil(round(request.seconds * models.config.fps, 6) / models.config.vae.group))
@@ -93,11 +98,15 @@ def _clip(request: Request, caption: str, models: Models) -> Iterator[LatentEven
             yield film.Chunk(other)
 
 
-def _take(request: Request, caption: str, models: Models, seed: int) -> Take:
+def _take(request: Request, layout: Layout, models: Models, seed: int) -> Take:
     size = native_size(request.width, request.height, models)
     models = animated(models, request.image, size, models.config.window)
-    tokens, negative = models.tokenizer([caption]), models.tokenizer([request.negative])
-    denoise = cached(predictor(models, tokens, negative, request.guidance), request.cache)
+    negative = models.tokenizer([request.negative])
+
+    def predict(caption: str) -> DenoiseAt:
+        return predictor(models, models.tokenizer([caption]), negative, request.guidance)
+
+    denoise = cached(layout.denoiser(predict), request.cache)
     take = Take.of(models.config, denoise, torch.Generator().manual_seed(seed), request.steps)
     key = marking_key(request, models)
-    return take if key is None else replace(take, noise=LatentMark(key, seed))
+    return take if key is None else replace(take, noise=layout.marked(LatentMark(key, seed)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from longtake.diffusion import film
+from longtake.diffusion.canvas import fitted
 from longtake.diffusion.film import Chunk, Event, Progress, Take
 from longtake.diffusion.sample import Start
 
@@ -41,6 +42,16 @@ class Surroundings:
     echo: Tensor | None = None
     guide: Tensor | None = None
     strength: float = 0.6
+
+    def fitted(self, columns: int) -> Surroundings:
+        """The same on a canvas of so many latent columns."""
+
+        def fit(latents: Tensor | None) -> Tensor | None:
+            return None if latents is None else fitted(latents, columns)
+
+        return Surroundings(
+            fit(self.past), fit(self.future), fit(self.still), fit(self.echo), fit(self.guide), self.strength
+        )
 
 
 def make(take: Take, frame: tuple[int, int, int, int], frames: int, around: Surroundings) -> Iterator[Event]:

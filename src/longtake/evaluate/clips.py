@@ -6,7 +6,7 @@ Axes: frames uint8 t 3 h w at encoder size, latents b c f h w, paths t 5 (x y w 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,16 +16,21 @@ from einops import rearrange
 from torch import Tensor
 
 from longtake.diffusion import film
-from longtake.diffusion.sample import predictor
+from longtake.diffusion.sample import DenoiseAt, predictor
 from longtake.errors import RequestError
+from longtake.film.layout import MARGIN, Layout, lay_out, plain
+from longtake.film.rig import rigs, turns_aside
+from longtake.film.takes import Judge, choose, seed_of
 from longtake.judge.reading import READ, Reader, Reading
 from longtake.model.checkpoint import Models
 from longtake.model.device import autocast
 from longtake.model.presets import Recipe
+from longtake.storyboard import Camera, Shot
 from longtake.train.data import shrink
 from longtake.world.atlas import Atlas
-from longtake.world.captions import full_caption
+from longtake.world.captions import LANGUAGES, full_caption
 from longtake.world.choreography import choreograph
+from longtake.world.motion import TRAVELS
 from longtake.world.sampler import PRESETS, codes
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
@@ -53,6 +58,10 @@ class EvalPlan:
     """Scenes of each special question; 0 leaves them out."""
     drift: int = 3
     """Prompts that are rolled out to a minute; 0 leaves that out."""
+    takes: int = 1
+    """How often each clip is made; the grader that films are made with keeps the best, another reads it."""
+    bare: bool = False
+    """The network alone: one caption for the whole picture, camera and all, as it was trained."""
     atlas: Path | None = None
     seed: int = 0
 
@@ -104,7 +113,7 @@ class Setting:
 
     def caption(self, scene: Scene, number: int) -> str:
         """All there is to say of it, in English or in Chinese by turns."""
-        return full_caption(scene, ("en", "zh")[number % 2])
+        return full_caption(scene, LANGUAGES[number % 2])
 
     def small(self, film: Tensor) -> Tensor:
         """A film 1 3 t H W in 0..1 as the grader reads it."""
@@ -126,7 +135,34 @@ class Setting:
         self, caption: str, seed: int, seconds: float | None = None, memory: Tensor | None = None
     ) -> Tensor:
         """The model's film of a caption; see `make_latents`."""
-        return make_latents(self.models, caption, self.plan, seed, seconds or self.plan.seconds, memory)
+        layout = plain(caption, self.models.config.grid(*self.plan.size)[1])
+        return make_latents(self.models, layout, self.plan, seed, seconds or self.plan.seconds, memory)
+
+    def filmed(self, scene: Scene, number: int, seed: int) -> Tensor:
+        """The model's film of a scene as a user gets it, frames 1 3 t H W in 0..1: each character apart, the camera on
+        its rig, the best of its takes. With `plan.bare`, what the network makes of the caption."""
+        if self.plan.bare:
+            return self.decoded(self.latents(self.caption(scene, number), seed))
+        still, camera = replace(scene, camera="static"), camera_of(scene)
+        width = self.models.config.grid(*self.plan.size)[1]
+        margin = MARGIN if turns_aside(camera) else 0
+        language = LANGUAGES[number % 2]
+        layout = lay_out(still, full_caption(still, language), language, width, margin=margin)
+
+        def take(of: int) -> Generator[None, None, Tensor]:
+            yield
+            made = make_latents(self.models, layout, self.plan, seed_of(seed, of), self.plan.seconds)
+            return layout.kept(made)
+
+        judge = Judge(self.models)
+        choice = choose(take, lambda made: judge(still, layout.at_rest(made)), self.plan.takes)
+        wide = self.decoded(result_of(choice))[0]  # 3 t H W
+        way = scene.actors[0].direction if scene.actors[0].action in TRAVELS else ""
+        shot = Shot(id="s", duration=self.plan.seconds, camera=camera)
+        fps = self.models.config.fps
+        (rig,) = rigs([shot], [None], [wide.shape[1]], [layout.margin], [way], fps)
+        views = [rig(wide[:, moment], moment) for moment in range(wide.shape[1])]
+        return torch.stack(views, 1)[None]
 
     def clip(self, scene: Scene, number: int, seed: int, count: int = READ, shown: bool = False) -> Clip:
         """The scene rendered, through the autoencoder, and as the model makes it; `count` frames of each are read."""
@@ -134,7 +170,7 @@ class Setting:
         true = self.stage.render([tracks])  # 1 3 t H W
         again = self.through_autoencoder(true)
         caption = self.caption(scene, number)
-        made = self.decoded(self.latents(caption, seed))
+        made = self.filmed(scene, number, seed)
         frames = {name: self.small(film) for name, film in zip(SETS, (true, again, made), strict=False)}
         readings = {name: self.reader.read(clip, count) for name, clip in frames.items()}
         boxes = self.stage.boxes([tracks])[0][0]  # t l 4
@@ -144,16 +180,36 @@ class Setting:
 
 
 def make_latents(
-    models: Models, caption: str, plan: EvalPlan, seed: int, seconds: float, memory: Tensor | None = None
+    models: Models, layout: Layout, plan: EvalPlan, seed: int, seconds: float, memory: Tensor | None = None
 ) -> Tensor:
-    """The model's film of a caption as latents b c f h w; `memory` as in `film.Take`."""
-    config = models.config
-    tokens, negative = models.tokenizer([caption]), models.tokenizer([""])
-    denoise = predictor(models, tokens, negative, plan.guidance)
-    take = film.Take.of(config, denoise, torch.Generator().manual_seed(seed), plan.steps)
-    shape = (1, config.vae.z, *config.grid(*plan.size))
+    """The model's film of a canvas as latents b c f h w; `memory` as in `film.Take`."""
+    config, negative = models.config, models.tokenizer([""])
+
+    def predict(caption: str) -> DenoiseAt:
+        return predictor(models, models.tokenizer([caption]), negative, plan.guidance)
+
+    generator = torch.Generator().manual_seed(seed)
+    take = film.Take.of(config, layout.denoiser(predict), generator, plan.steps)
+    shape = (1, config.vae.z, config.grid(*plan.size)[0], layout.columns)
     count = math.ceil(seconds * config.fps / config.vae.group)
     return film.collect(film.text_to_video(replace(take, memory=memory), shape, count))
+
+
+def camera_of(scene: Scene) -> Camera:
+    """The storyboard's camera for the theatre's."""
+    if scene.camera == "handheld":
+        return Camera(support="handheld")
+    return Camera.model_validate({"move": scene.camera})
+
+
+def result_of(steps: Generator[None, None, Tensor]) -> Tensor:
+    """What a generator returns in the end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Tensor = end.value
+            return result
 
 
 def to_bytes(frames: Tensor) -> Tensor:

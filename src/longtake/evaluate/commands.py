@@ -32,6 +32,10 @@ def pocket_command(
         int, typer.Option(help="Scenes of each special question; 0 leaves them out.", min=0)
     ] = 12,
     drift: Annotated[int, typer.Option(help="One-minute takes to measure drift on; 0 for none.")] = 3,
+    takes: Annotated[int, typer.Option(help="Takes of each clip; the best is kept.", min=1)] = 1,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="The network alone: one caption a picture, camera and all.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Chooses the scenes and the noise.")] = 0,
 ) -> None:
     """Ask the model for held-out scenes and let the grader read what it made."""
@@ -54,6 +58,8 @@ def pocket_command(
         guidance=recipe.guidance if guidance is None else guidance,
         probes=probes,
         drift=drift,
+        takes=takes,
+        bare=bare,
         seed=seed,
     )
     # the judge learned its actions from few clips: those the other grader reads
@@ -67,7 +73,8 @@ def pocket_command(
                 bar.update(task, description=event[0], completed=event[1])
     result.about = {
         "weights": weights_id(models), "clips": clips, "probes": probes, "steps": plan.steps,
-        "guidance": plan.guidance, "seed": seed, "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
+        "guidance": plan.guidance, "takes": takes, "bare": bare,
+        "seed": seed, "size": "x".join(map(str, plan.size)), "vocabulary": plan.vocabulary,
     }  # fmt: skip
     page = write_report(result, out)
     for question, sets in (result.table | result.probes).items():

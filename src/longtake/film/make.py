@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,12 @@ from torch import Tensor
 from longtake.adapt.lora import LoraChoice
 from longtake.diffusion import shot as shots
 from longtake.diffusion.cache import cached
+from longtake.diffusion.canvas import fitted
 from longtake.diffusion.film import Chunk, Take
-from longtake.diffusion.sample import predictor
+from longtake.diffusion.sample import DenoiseAt, predictor
 from longtake.errors import MediaError
 from longtake.film.guide import Guide
+from longtake.film.layout import Layout
 from longtake.film.plan import MOST_REMEMBERED, ShotPlan
 from longtake.film.shelf import Finished, Shelf
 from longtake.film.takes import Judge, Verdict, choose, seed_of
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 KEEP, SINK = 6, 2
 """A take goes on from its 6 last and 2 first latents; those from its beginning hold its colours for a minute."""
-_LAYOUT = 2
+_LAYOUT = 3
 """Of the keys: raise it when the same request would give other latents."""
 _SAMPLED = 64
 
@@ -80,25 +82,24 @@ class Studio:
         self,
         models: Models,
         plans: Sequence[ShotPlan],
-        captions: Sequence[str],
+        layouts: Sequence[Layout],
         references: Sequence[Sequence[Path]],
         guides: Sequence[Guide],
         scenes: Sequence[Scene],
         settings: Settings,
         shelf: Shelf | None,
     ) -> None:
-        """One a shot. `captions`: what the model is told; `references`: pictures of its characters; `guides`: the
-        previews that shots are made from, asked only where `settings.guide` says so; `scenes`: what takes are
+        """One a shot. `layouts`: what the model is told, and where; `references`: pictures of its characters; `guides`:
+        the previews that shots are made from, asked only where `settings.guide` says so; `scenes`: what takes are
         compared with, asked only where `settings.takes` is above 1."""
         self._models, self._plans, self._settings, self._shelf = models, plans, settings, shelf
-        self._captions, self._references, self._guides, self._scenes = captions, references, guides, scenes
+        self._layouts, self._references, self._guides, self._scenes = layouts, references, guides, scenes
         self._judge = Judge(models) if settings.takes > 1 else None
         self._decided = [_fingerprint(models), *(LoraChoice.parse(lora).digest() for lora in settings.lora)]
         self._kept: dict[str, Finished] = {}  # where there is no shelf
         self._keys: dict[tuple[int, bool], str] = {}
         self._negative = models.tokenizer([settings.negative])
-        rows, columns = models.config.grid(*settings.size)
-        self._frame = (1, models.config.vae.z, rows, columns)
+        self._rows = models.config.grid(*settings.size)[0]
 
     def is_finished(self, index: int) -> bool:
         """Nothing is left to be made of this shot."""
@@ -130,8 +131,8 @@ class Studio:
 
     def _make(self, index: int, first: bool) -> Generator[Made, None, Finished]:
         """The best of its takes."""
-        plan = self._plans[index]
-        around = yield from self._surroundings(index, first)
+        plan, layout = self._plans[index], self._layouts[index]
+        around = (yield from self._surroundings(index, first)).fitted(layout.columns)
         memory = yield from self._memory(index)
         seed = plan.seed if first or plan.shot.seed is None else plan.shot.seed
         takes = self._settings.takes
@@ -147,7 +148,8 @@ class Studio:
 
         def judge(shot: Finished) -> Verdict:
             assert self._judge is not None
-            return self._judge(self._scenes[index], shot.latents, shot.lead)
+            lead = None if shot.lead is None else layout.at_rest(shot.lead)
+            return self._judge(self._scenes[index], layout.at_rest(shot.latents), lead)
 
         return (yield from choose(film, judge, takes))
 
@@ -173,12 +175,13 @@ class Studio:
         self, index: int, seed: int, around: shots.Surroundings, memory: Tensor | None
     ) -> Generator[Made, None, Finished]:
         """One take."""
-        plan, past, future = self._plans[index], around.past, around.future
+        plan, layout, past, future = self._plans[index], self._layouts[index], around.past, around.future
+        frame = (1, self._models.config.vae.z, self._rows, layout.columns)
         count = plan.latents if future is None else self._until_future(plan)
         latents = [] if past is None or not plan.shared else [past[:, :, -1:]]
         opening: Tensor | None = None
         if count:
-            for event in shots.make(self._sampling(index, seed, memory), self._frame, count, around):
+            for event in shots.make(self._sampling(index, seed, memory), frame, count, around):
                 if isinstance(event, Chunk):
                     latents.append(event.latents)
                     opening = event.lead if opening is None else opening
@@ -189,7 +192,7 @@ class Studio:
         lead = opening
         if past is not None:
             lead = past[:, :, : past.shape[2] - plan.shared][:, :, -self._models.config.lead :]
-        return Finished(torch.cat(latents, 2), lead, seed)
+        return Finished(layout.kept(torch.cat(latents, 2)), None if lead is None else layout.kept(lead), seed)
 
     def _take(self, index: int) -> Generator[Made, None, Tensor]:
         """All latents of a take from its first shot to the end of this one, every shot in its first version."""
@@ -212,18 +215,23 @@ class Studio:
         for other in self._remembers(index):
             latents = (yield from self.finished(other, first=True)).latents
             remembered.append(latents[:, :, latents.shape[2] // 2][:, :, None])
-        return torch.cat(remembered[:MOST_REMEMBERED], 2) if remembered else None
+        columns = self._layouts[index].columns
+        shown = [fitted(latent, columns) for latent in remembered[:MOST_REMEMBERED]]
+        return torch.cat(shown, 2) if shown else None
 
     def _remembers(self, index: int) -> tuple[int, ...]:
         return self._plans[index].remembers if self._models.config.remembers else ()
 
     def _sampling(self, index: int, seed: int, memory: Tensor | None) -> Take:
-        settings, plan = self._settings, self._plans[index]
-        tokens = self._models.tokenizer([self._captions[index]])
-        mark = None if settings.mark is None else LatentMark(settings.mark, seed)
+        settings, plan, layout = self._settings, self._plans[index], self._layouts[index]
+        mark = None if settings.mark is None else layout.marked(LatentMark(settings.mark, seed))
         config = self._models.config
         models = animated(self._models, self._still(index), settings.size, plan.latents)
-        denoise = cached(predictor(models, tokens, self._negative, settings.guidance), settings.cache)
+
+        def predict(caption: str) -> DenoiseAt:
+            return predictor(models, models.tokenizer([caption]), self._negative, settings.guidance)
+
+        denoise = cached(layout.denoiser(predict), settings.cache)
         take = Take.of(config, denoise, torch.Generator().manual_seed(seed), settings.steps)
         return replace(take, keep=KEEP, sink=SINK, memory=memory, noise=mark)
 
@@ -258,7 +266,7 @@ class Studio:
             "size": settings.size,
             "sampling": [settings.steps, settings.guidance, settings.negative, settings.cache],
             "takes": settings.takes,
-            "caption": self._captions[index],
+            "told": asdict(self._layouts[index]),
             "seed": plan.seed if first else plan.shot.seed,
             "latents": [plan.held, plan.latents, plan.skip],
             "past": of(plan.past),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from longtake.film.framing import framed
 from longtake.film.guide import Guide
 from longtake.film.make import Settings, Studio
 from longtake.film.plan import Rates, plan
@@ -54,9 +55,10 @@ class Production:
             takes=request.takes,
         )
         guides = [Guide(board, shot) for shot in board.shots]
-        scenes = script.scenes(models.extra.get("vocabulary", {}))
+        framing = framed(script, self._plans, request, models)
+        self._cameras = framing.cameras
         self._studio = Studio(
-            models, self._plans, script.captions, references, guides, scenes, settings, shelf
+            models, self._plans, framing.layouts, references, guides, framing.scenes, settings, shelf
         )
 
     def make(self) -> Iterator[Progress]:
@@ -75,12 +77,13 @@ class Production:
             share[shot.index] = 1.0
 
     def traces(self) -> list[Trace]:
-        """The shots whose noise can be read from the film: those that begin with a cut and carry no other on."""
+        """The shots whose noise can be read from the film: those that begin with a cut and carry no other on, from a
+        camera at rest."""
         spans = self._board.spans()
         return [
             Trace(spans[shot.index][0] / self._board.fps, self._studio.fetch(shot.index).seed)
-            for shot in self._plans
-            if shot.past is None and not shot.lead_in
+            for shot, camera in zip(self._plans, self._cameras, strict=True)
+            if shot.past is None and not shot.lead_in and (camera is None or camera.is_at_rest)
         ]
 
     def frames(self) -> Iterator[Progress | list[Frame]]:
@@ -88,9 +91,11 @@ class Production:
         request, board = self._request, self._board
         size, native = (request.width, request.height), self._models.config.fps
         wanted = board.spans()[-1][1]
-        frames = show(
-            board, self._plans, self._studio.fetch, lambda: Finisher(size, board.fps, native), self._models
-        )
+
+        def finisher(index: int) -> Finisher:
+            return Finisher(size, board.fps, native, self._cameras[index])
+
+        frames = show(board, self._plans, self._studio.fetch, finisher, self._models)
         shown = 0
         while batch := list(islice(frames, _BATCH)):
             shown += len(batch)

@@ -12,7 +12,7 @@ from longtake.director.staging import asked
 from longtake.errors import RequestError
 from longtake.provenance.verify import verify as read_marks
 from longtake.request import Request
-from longtake.storyboard import Shot, Storyboard, beside, build_storyboard, load_storyboard
+from longtake.storyboard import Camera, Shot, Storyboard, beside, build_storyboard, load_storyboard
 from longtake.video import FILMS
 from longtake.world.scene import Scene
 
@@ -39,6 +39,11 @@ class Script:
         """What each shot asks for, in the theatre's words; none where the model does not speak them."""
         drawings = vocabulary.get("subjects", ())
         return [asked(self.board, shot, drawings) for shot in self.board.shots] if drawings else []
+
+    def at_rest(self, vocabulary: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """The captions of the same shots from a camera that does not move."""
+        still = [shot.model_copy(update={"camera": Camera()}) for shot in self.board.shots]
+        return tuple(understand(compile(self.board, shot), vocabulary).caption for shot in still)
 
 
 def read_board(path: Path) -> Storyboard:

@@ -45,14 +45,14 @@ def show(
     board: Storyboard,
     plans: Sequence[ShotPlan],
     finished: Fetch,
-    finisher: Callable[[], Finisher],
+    finisher: Callable[[int], Finisher],
     models: Models,
 ) -> Iterator[tuple[int, Frame]]:
     """(shot, frame) of the whole film, exactly as many as the board's seconds hold."""
     spans = board.spans()
 
     def reel(index: int) -> Iterator[Frame]:
-        return _reel(plans, index, finished, finisher(), models)
+        return _reel(plans, index, finished, finisher(index), models)
 
     current, at = reel(0), 0
     for index, (_, end) in enumerate(spans):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,7 +33,7 @@ TAKES, LONG, TAKES_OF_LONG = 3, 30.0, 2
 more than a minute."""
 WORTH: Mapping[str, float] = {
     "subject": 2.0, "nobody else": 1.0, "place": 1.0, "time": 1.0, "weather": 1.0, "shot": 1.0, "action": 0.5,
-    "direction": 1.0, "camera": 1.0,
+    "direction": 1.0, "camera": 1.0, "count": 1.0, "order": 1.0,
 }  # fmt: skip
 """Power of each probability: what a film is about counts most, and of actions the grader itself is not sure."""
 LEAST = 0.02
@@ -119,6 +120,18 @@ def verdict(scene: Scene, reading: Reading) -> Verdict:
     return Verdict(score, all(chance > _HALF for name, chance in chances.items() if name != "action"))
 
 
+def _ordered(scene: Scene, reading: Reading) -> float | None:
+    """Share of the frames that show both in which the first of two is on its side of the second; None: no side."""
+    if scene.relation not in ("left_of", "right_of") or scene.actors[0].code == scene.actors[1].code:
+        return None
+    paths = [reading.tracks.get(actor.code) for actor in scene.actors[:2]]
+    if paths[0] is None or paths[1] is None:
+        return None
+    both = (paths[0][:, 4] > SEEN) & (paths[1][:, 4] > SEEN)
+    left = paths[0][both, 0] < paths[1][both, 0]
+    return float((left == (scene.relation == "left_of")).mean()) if both.any() else 0.0
+
+
 def _chances(scene: Scene, reading: Reading) -> dict[str, float]:
     lead, asked = scene.actors[0], {actor.code for actor in scene.actors}
     chances: dict[str, float] = {}
@@ -132,6 +145,10 @@ def _chances(scene: Scene, reading: Reading) -> dict[str, float]:
     for slot, word in wanted.items():
         if word in reading.chances[slot]:
             chances[slot] = reading.chances[slot][word]
+    if len(scene.actors) == 1 and lead.code in reading.counts:
+        chances["count"] = float((np.round(reading.counts[lead.code]) == lead.count).mean())
+    if (ordered := _ordered(scene, reading)) is not None:
+        chances["order"] = ordered
     went = reading.drift(lead.code) if lead.code in reading.tracks else None
     if lead.direction in ("left", "right") and scene.camera == "static" and went is not None:
         way = went if lead.direction == "right" else -went

@@ -7,7 +7,7 @@ of others they are seen. Interpolation comes before enlarging, where it costs le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import torch
@@ -19,6 +19,7 @@ from longtake.finish.interpolate import between
 from longtake.finish.size import enlarge, to_bytes
 from longtake.video import Frame
 
+Camera = Callable[[Tensor, float], Tensor]
 CUT = 0.35
 """Mean difference (of 2) between two frames in squares of an eighth of the picture from which they are two shots."""
 
@@ -29,8 +30,9 @@ class Finisher:
     n native frames become ceil(n * rate / native) finished ones, whatever the pieces in which they come.
     """
 
-    def __init__(self, size: tuple[int, int], rate: int, native: int) -> None:
-        self._size, self._step = size, Fraction(native, rate)
+    def __init__(self, size: tuple[int, int], rate: int, native: int, camera: Camera | None = None) -> None:
+        """`camera`: what is seen of a native frame [3 h W] at a moment, in native frames: [3 h w]; None: all of it."""
+        self._size, self._step, self._camera = size, Fraction(native, rate), camera
         self._held: Tensor | None = None
         self._seen = 0  # native frames so far; the held one is number _seen - 1
         self._shown = 0  # finished frames so far
@@ -59,16 +61,19 @@ class Finisher:
             shares.append(float(moment - (self._seen - 1)))
             self._shown += 1
         still = following is None or cut or is_cut(self._held, following)
-        if still:
-            kept = to_bytes(enlarge(self._held[None], *self._size))[0] if shares else None
-            for _ in shares:
-                assert kept is not None
-                yield kept
-            return
-        assert following is not None
+        kept: Frame | None = None
         for share in shares:
-            native = self._held if share == 0 else _between(self._held, following, share)
-            yield to_bytes(enlarge(native[None], *self._size))[0]
+            if still and self._camera is None and kept is not None:
+                yield kept
+                continue
+            native = self._held
+            if not still and share:
+                assert following is not None
+                native = _between(self._held, following, share)
+            if self._camera is not None:
+                native = self._camera(native, self._seen - 1 + share)
+            kept = to_bytes(enlarge(native[None], *self._size))[0]
+            yield kept
 
 
 def is_cut(first: Tensor, second: Tensor) -> bool:
