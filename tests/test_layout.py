@@ -53,6 +53,16 @@ def test_as_many_windows_as_are_asked_for_and_all_columns_are_covered(count: int
     layout.denoiser(lambda caption: lambda x, sigma, positions: x)  # raises where there is a gap
 
 
+def test_many_are_asked_for_from_farther_away() -> None:
+    shots = {
+        count: lay_out(
+            replace(SCENE, shot="medium", actors=(replace(PENGUIN, count=count),)), WHOLE, "zh", 10
+        ).parts[0].caption
+        for count in (2, 3)
+    }  # fmt: skip
+    assert "中景" in shots[2] and "全景" in shots[3]
+
+
 @pytest.mark.parametrize("actors", [(PENGUIN,), (PENGUIN, DOG), (replace(PENGUIN, count=3),)])
 @pytest.mark.parametrize(("picture", "margin"), [(10, 4), (16, 0), (16, 4), (20, 4)])
 def test_margins_and_wide_pictures_are_filled(actors: tuple[Actor, ...], picture: int, margin: int) -> None:

@@ -50,7 +50,7 @@ def _picture(request: Request, script: Script, models: Models) -> Iterator[Laten
     """The one latent of a picture, the best of its takes."""
     rows, columns = models.config.grid(*native_size(request.width, request.height, models))
     judge = Judge(models) if request.takes > 1 else None
-    scenes = [as_still(scene) for scene in script.scenes(models.extra.get("vocabulary", {}))]
+    scenes = script.scenes(models.extra.get("vocabulary", {}))
     language = "zh" if script.board.language.startswith("zh") else "en"
     layout = (
         lay_out(scenes[0], script.caption, language, columns) if scenes else plain(script.caption, columns)
@@ -66,7 +66,7 @@ def _picture(request: Request, script: Script, models: Models) -> Iterator[Laten
 
     def verdict(latents: Tensor) -> Verdict:
         assert judge is not None
-        return judge(scenes[0], latents)
+        return judge(as_still(scenes[0]), latents)
 
     yield film.Chunk((yield from choose(shoot, verdict, request.takes)))
 

@@ -24,6 +24,14 @@ MARGIN = 4
 _APART = {2: 4, 3: 6, 4: 6, 5: 8}
 """Columns from the first to the last character's middle, of ten."""
 _OF = 10
+_FARTHER = {3: {"extreme_close_up": "medium", "close_up": "medium", "medium": "full"}}
+_FARTHER[4] = _FARTHER[5] = {
+    "extreme_close_up": "full",
+    "close_up": "full",
+    "medium": "full",
+    "full": "wide",
+}
+"""The scale at which each of so many is asked for, where they would be too large to stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def lay_out(
     first = (columns - width - apart) // 2
     if len(row) > 1:
         step = apart / (len(row) - 1)
+        scene = replace(scene, shot=_FARTHER.get(len(row), {}).get(scene.shot, scene.shot))
         parts = [
             Part(full_caption(_alone(scene, actor), language), first + round(n * step))
             for n, actor in enumerate(row)
