@@ -10,6 +10,7 @@ import pytest
 from director_prompts import CHINESE, ENGLISH, Row
 
 from longtake.director import compile, direct, identity, lint, propose, repair
+from longtake.director.reading import read
 from longtake.director.setups import words
 from longtake.errors import RequestError
 from longtake.film.script import describe
@@ -307,3 +308,20 @@ def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -
     assert "noon" not in carried_on and "meadow" not in carried_on and "jumps" in carried_on
     turned = describe(build_request(prompt="the cat stands at night", **clip), vocabulary).caption
     assert "moonlight" in turned
+
+
+@pytest.mark.parametrize(
+    ("text", "filmed", "move"),
+    [
+        ("The camera pans right across a penguin in a meadow", "A penguin in a meadow", "pan_right"),
+        ("The camera follows a dog running on a beach", "A dog running on a beach", "follow"),
+        ("zoom out from a cat in the snow", "a cat in the snow", "zoom_out"),
+        ("The camera orbits left around the two dogs", "The two dogs", "orbit_left"),
+        ("The camera pans across a penguin as it jumps", "A penguin jumps", "pan_right"),
+        ("The camera pushes in as a dog barks", "A dog barks", "dolly_in"),
+        ("The camera pans across a meadow", "", "pan_right"),
+    ],
+)
+def test_what_a_camera_moves_to_is_filmed(text: str, filmed: str, move: str) -> None:
+    found = read(text, "en")
+    assert (found.action_text, found.move) == (filmed, move)

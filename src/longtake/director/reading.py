@@ -37,11 +37,20 @@ _CAMERA_LEAD = re.compile(
     re.IGNORECASE,
 )
 _FOLLOWED = re.compile(
-    r"\b(?:follow|track)(?:s|ing)? ((?:the|a|an) [\w' -]+?) (?:as|while|where)\s+$", re.IGNORECASE
+    r"\b(?:(?:follow|track)(?:s|ing)?|across|over|past|around|round|on|to|towards?|from)"
+    r" ((?:the|a|an) [\w' -]+?) (?:as|while|where)\s+$",
+    re.IGNORECASE,
 )
 _CAMERA_SENTENCE = re.compile(
     r"^\s*(?:the |a )?(?:camera|lens|view)\b|^\s*(?:镜头|摄像机|机位)", re.IGNORECASE
 )
+_TARGET = re.compile(
+    r"^\s*(?:the |a )?(?:(?:camera|lens|view) )?(?:\w+ly )?\0+ ?(?:\w+ly )?"
+    r"(?:(?:across|over|past|along|around|round|from|to|onto|towards?|on|into|in on|out from|away from) (?=\S)"
+    r"|(?=(?:an?|the|one|two|three|four|five|six|\d|his|her|their|our|my) ))",
+    re.IGNORECASE,
+)
+"""A camera that moves "across a penguin on a beach" films the penguin; the move itself is blanked out."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,8 @@ def _without_film_words(part: str, language: str) -> str:
         part = part[lead.end() :]
         if followed:
             part = re.sub(r"^(?:it|he|she|they)\b", lambda _: followed[1], part)
+    elif language == "en" and (filmed := _filmed(part)):
+        return filmed
     elif _CAMERA_SENTENCE.match(part) and (lexicon.first(lexicon.MOVES, part) or language == "zh"):
         return ""
     found = [
@@ -180,6 +191,18 @@ def _without_film_words(part: str, language: str) -> str:
     if _FILM_ONLY.match(blank.replace("\0", "")):
         return ""
     return _unframe(blank, language)
+
+
+def _filmed(part: str) -> str:
+    """Whom a camera's sentence moves to, past or around, with what they do; "" where it names nobody."""
+    blank = part
+    for start, end, _ in lexicon.spans(lexicon.MOVES, part):
+        blank = blank[:start] + "\0" * (end - start) + blank[end:]
+    target = _TARGET.match(blank)
+    if target is None:
+        return ""
+    rest = part[target.end() :]
+    return rest if any(mention.code for mention in mentions(rest, "en")) else ""
 
 
 def _unframe(blank: str, language: str) -> str:

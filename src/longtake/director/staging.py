@@ -243,12 +243,13 @@ def _actors(
     row = sorted(range(len(cast)), key=lambda i: order[cast[i][0].position])[:3]
     actors = []
     for i in row:
-        thing = things[i][0]
+        thing, count = things[i]
         action = _action(reading, thing, place, weather) if i == 0 else resting(thing) or "rest"
         still = len(row) > 2 or action in ("enter", "exit", "blown_away", "stop", "pop_out")
         actors.append(
             Actor(
                 thing.code,
+                count,
                 action=(resting(thing) or "rest") if still else action,
                 direction=ways[i] if ways[i] in ("left", "right") else "",
             )
