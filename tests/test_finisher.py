@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from longtake.finish import finisher, interpolate, upscale
 from longtake.finish.finisher import Finisher, is_cut
 from longtake.finish.interpolate import between, warp
-from longtake.finish.size import enlarge, fit, to_bytes
+from longtake.finish.size import enlarge, enlarger, fit, to_bytes
 from longtake.train.quality import gmsd, psnr, squared_error, ssim
 from longtake.world.atlas import SHIPPED, Atlas
 from longtake.world.choreography import choreograph
@@ -101,6 +101,11 @@ def test_any_size_is_cropped_and_never_stretched(size: tuple[int, int]) -> None:
     scale = max(width / 96, height / 64)
     assert tall == pytest.approx(24 * scale, rel=0.1)
     assert abs(float(columns.float().mean()) - width / 2) <= 1 + 0.01 * width
+
+
+def test_frames_that_the_decoder_has_enlarged_are_not_sharpened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upscale, "upscale", lambda *_: pytest.fail("was asked to enlarge"))
+    assert enlarger(2)(disc(48)[None], 96, 64).shape == (1, 3, 64, 96) and enlarger(1) is enlarge
 
 
 def test_upscaling_beats_bicubic_on_the_stage() -> None:

@@ -19,6 +19,7 @@ from longtake.film.layout import Layout, lay_out, plain
 from longtake.film.script import Script
 from longtake.film.takes import Judge, Verdict, as_still, choose, seed_of
 from longtake.finish.finisher import Finisher
+from longtake.finish.size import enlarger
 from longtake.footage import animated, decode, encode_video, native_size
 from longtake.provenance.latent import LatentMark, marking_key
 from longtake.request import Progress, Request
@@ -33,7 +34,12 @@ def produce(
 ) -> Iterator[Progress | list[Frame]]:
     """Progress of the sampler, and finished frames as soon as their latents are final."""
     native = models.config.fps
-    finisher = Finisher((request.width, request.height), native if is_picture else request.fps, native)
+    finisher = Finisher(
+        (request.width, request.height),
+        native if is_picture else request.fps,
+        native,
+        enlarge=enlarger(models.config.vae.upscale),
+    )
     memory = None
     events = _picture(request, script, models) if is_picture else _clip(request, script.caption, models)
     for event in events:

@@ -14,6 +14,7 @@ from longtake.film.script import Script
 from longtake.film.shelf import Shelf
 from longtake.film.show import show
 from longtake.finish.finisher import Finisher
+from longtake.finish.size import enlarger
 from longtake.footage import native_size
 from longtake.provenance.latent import Trace, marking_key
 from longtake.request import Progress, Request
@@ -92,8 +93,10 @@ class Production:
         size, native = (request.width, request.height), self._models.config.fps
         wanted = board.spans()[-1][1]
 
+        enlarge = enlarger(self._models.config.vae.upscale)
+
         def finisher(index: int) -> Finisher:
-            return Finisher(size, board.fps, native, self._cameras[index])
+            return Finisher(size, board.fps, native, self._cameras[index], enlarge)
 
         frames = show(board, self._plans, self._studio.fetch, finisher, self._models)
         shown = 0

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longtake.finish.interpolate import between
-from longtake.finish.size import enlarge, to_bytes
+from longtake.finish.size import Enlarge, enlarge, to_bytes
 from longtake.video import Frame
 
 Camera = Callable[[Tensor, float], Tensor]
@@ -30,9 +30,17 @@ class Finisher:
     n native frames become ceil(n * rate / native) finished ones, whatever the pieces in which they come.
     """
 
-    def __init__(self, size: tuple[int, int], rate: int, native: int, camera: Camera | None = None) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        rate: int,
+        native: int,
+        camera: Camera | None = None,
+        enlarge: Enlarge = enlarge,
+    ) -> None:
         """`camera`: what is seen of a native frame [3 h W] at a moment, in native frames: [3 h w]; None: all of it."""
         self._size, self._step, self._camera = size, Fraction(native, rate), camera
+        self._enlarge = enlarge
         self._held: Tensor | None = None
         self._seen = 0  # native frames so far; the held one is number _seen - 1
         self._shown = 0  # finished frames so far
@@ -72,7 +80,7 @@ class Finisher:
                 native = _between(self._held, following, share)
             if self._camera is not None:
                 native = self._camera(native, self._seen - 1 + share)
-            kept = to_bytes(enlarge(native[None], *self._size))[0]
+            kept = to_bytes(self._enlarge(native[None], *self._size))[0]
             yield kept
 
 

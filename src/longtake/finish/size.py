@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -10,6 +12,14 @@ from torch.nn import functional as F
 
 from longtake.finish import upscale
 from longtake.video import Frame
+
+Enlarge = Callable[[Tensor, int, int], Tensor]
+
+
+def enlarger(decoder_enlarges: int) -> Enlarge:
+    """How frames of a decoder become larger: the network sharpens what is sharp at its size, and is nothing but slow
+    where the decoder has enlarged them already (by the factor given)."""
+    return enlarge if decoder_enlarges == 1 else fit
 
 
 def fit(frames: Tensor, width: int, height: int) -> Tensor:
