@@ -34,7 +34,10 @@ def test_one_character_at_rest_is_the_caption_itself() -> None:
 @pytest.mark.parametrize(("relation", "order"), [("left_of", "penguin dog"), ("right_of", "dog penguin")])
 def test_two_have_a_window_each_in_the_order_that_was_asked(relation: str, order: str) -> None:
     layout = lay_out(replace(SCENE, actors=(PENGUIN, DOG), relation=relation), WHOLE, "en", 10)
-    assert [part.left for part in layout.parts] == [0, 4] and (layout.columns, layout.shown) == (14, 10)
+    assert [part.region.left for part in layout.parts] == [0, 4] and (layout.columns, layout.shown) == (
+        14,
+        10,
+    )
     for part, own, other in zip(layout.parts, order.split(), order.split()[::-1], strict=True):
         assert own in part.caption and other not in part.caption and WHOLE not in part.caption
 
@@ -44,11 +47,28 @@ def test_whoever_acts_towards_the_left_stands_on_the_right() -> None:
     assert "penguin" in lay_out(acts, WHOLE, "en", 10).parts[0].caption
 
 
+def test_whoever_passes_behind_crosses_the_picture_and_the_other_stands_before_it() -> None:
+    scene = Scene((replace(DOG, direction="left"), PENGUIN), "meadow", interaction="pass_behind")
+    mover, front = lay_out(scene, WHOLE, "zh", 10).parts
+    assert "狗" in mover.caption and "企鹅" not in mover.caption and "企鹅" in front.caption
+    assert re.search("向左|往左|左侧|左走|左边", mover.caption) and "站" in front.caption
+    assert mover.region.front is None and front.region.front is not None
+    assert mover.region.left == front.region.left == 0
+
+
+def test_who_chases_another_runs_after_it() -> None:
+    for way, order in (("right", "dog penguin"), ("left", "penguin dog")):
+        scene = Scene((replace(DOG, direction=way), PENGUIN), "meadow", interaction="chase")
+        for part, name in zip(lay_out(scene, WHOLE, "en", 10).parts, order.split(), strict=True):
+            assert re.search(name if name == "penguin" else "dog|puppy|retriever", part.caption)
+            assert way in part.caption and "walk" in part.caption
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 9])
 def test_as_many_windows_as_are_asked_for_and_all_columns_are_covered(count: int) -> None:
     layout = lay_out(replace(SCENE, actors=(replace(PENGUIN, count=count),)), WHOLE, "zh", 10)
     assert len(layout.parts) == min(count, 5) and all("一只" in part.caption for part in layout.parts)
-    lefts = [part.left for part in layout.parts]
+    lefts = [part.region.left for part in layout.parts]
     assert lefts == sorted(lefts) and lefts[0] == 0 and lefts[-1] + 10 == layout.columns
     layout.denoiser(lambda caption: lambda x, sigma, positions: x)  # raises where there is a gap
 

@@ -18,49 +18,63 @@ from longtake.diffusion.sample import DenoiseAt
 
 FALL = 2.0
 """A column belongs to the window whose middle is nearest; one column farther counts e^-FALL."""
-_RAMP = 2
-"""Columns from a window's edge within which it gives way to what fills the canvas beyond."""
+EDGE = 4.0
+"""The same at the edge of what stands in front."""
+_RAMP, _LEAST = 2, 1e-3
+"""Columns from a window's edge within which it gives way to what fills the canvas beyond, down to this."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a window has a say in."""
+
+    left: int
+    """Its first column."""
+    fills: bool = False
+    """Only where no other sees."""
+    front: float | None = None
+    """So many columns to each side of its middle, and there alone: whoever is in them stands before the others."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Words for a part of the canvas. One that `fills` has a say only where no other sees."""
+    """Words for a part of the canvas."""
 
     denoise: DenoiseAt
-    left: int
-    """Its first column."""
-    fills: bool = False
+    region: Region
 
 
 def over_canvas(windows: Sequence[Window], width: int, columns: int) -> DenoiseAt:
     """The denoiser of a canvas of so many `columns` through windows of `width`. Raises ValueError for a gap."""
-    share = shares([(window.left, window.fills) for window in windows], width, columns)
+    share = shares([window.region for window in windows], width, columns)
 
     def denoise(x: Tensor, sigma: Tensor, positions: Tensor) -> Tensor:
         x0 = torch.zeros_like(x)
         for window, weight in zip(windows, share, strict=True):
-            seen = slice(window.left, window.left + width)
+            seen = slice(window.region.left, window.region.left + width)
             x0[..., seen] += weight[seen] * window.denoise(x[..., seen].contiguous(), sigma, positions)
         return x0
 
     return denoise
 
 
-def shares(windows: Sequence[tuple[int, bool]], width: int, columns: int) -> Tensor:
-    """Weight of each window (first column, whether it fills) in each column: n by columns, 1 in the sum of n."""
-    middle = torch.arange(columns) + 0.5
-    left = torch.tensor([float(first) for first, _ in windows])[:, None]
-    fills = torch.tensor([fill for _, fill in windows])[:, None]
-    away = (middle - left - width / 2).abs()  # n columns
-    inside = (away < width / 2).float()
-    if not bool((inside.sum(0) > 0).all()):
-        raise ValueError(f"windows of {width} columns at {windows} leave a gap in {columns} columns")
-    edge = ((width / 2 - away) / _RAMP).clamp(0, 1)
-    taken = torch.where(fills, 0.0, edge).amax(0)
-    nearest = torch.where(inside > 0, away, torch.inf).where(~fills, torch.inf).amin(0)
-    own = inside * torch.exp(-FALL * (away - nearest.where(nearest.isfinite(), 0.0)))
-    weight = torch.where(fills, inside * (1 - taken) * edge.clamp(min=1e-3), own * edge.clamp(min=1e-3))
-    return weight / weight.sum(0)
+def shares(regions: Sequence[Region], width: int, columns: int) -> Tensor:
+    """Weight of each of n regions in each column: n by columns, 1 in the sum of n. Raises ValueError for a gap."""
+    fills = torch.tensor([region.fills for region in regions])[:, None]
+    front = torch.tensor([region.front or 0.0 for region in regions])[:, None]
+    backs = ~fills & (front == 0)
+    middles = torch.tensor([region.left + width / 2 for region in regions])[:, None]
+    away = (torch.arange(columns) + 0.5 - middles).abs()  # n columns
+    inside = away < width / 2
+    if not bool((inside & (front == 0)).any(0).all()):
+        raise ValueError(f"windows of {width} columns at {regions} leave a gap in {columns} columns")
+    edge = inside * ((width / 2 - away) / _RAMP).clamp(_LEAST, 1)
+    before = torch.where(front > 0, inside * torch.sigmoid(EDGE * (front - away)), 0.0)
+    nearest = torch.where(backs & inside, away, torch.inf).amin(0)
+    falling = torch.exp(-FALL * (away - nearest.where(nearest.isfinite(), 0.0)))
+    taken = torch.where(backs, edge, 0.0).amax(0)
+    behind = torch.where(fills, edge * (1 - taken), torch.where(backs, edge * falling, 0.0))
+    return before + (1 - before.amax(0)) * behind / behind.sum(0)
 
 
 def fitted(latents: Tensor, columns: int) -> Tensor:
