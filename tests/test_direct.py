@@ -325,3 +325,8 @@ def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -
 def test_what_a_camera_moves_to_is_filmed(text: str, filmed: str, move: str) -> None:
     found = read(text, "en")
     assert (found.action_text, found.move) == (filmed, move)
+
+
+def test_next_to_somebody_is_no_cut_and_next_is() -> None:
+    assert len(propose("a cat sits next to a dog", seconds=4).board.shots) == 1
+    assert len(propose("A cat sits in the snow, next a dog barks", seconds=8).board.shots) == 2

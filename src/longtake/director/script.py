@@ -40,13 +40,13 @@ _SENTENCE = re.compile(
     r"(?<=[.!?;])\s+(?=[A-Z\"“'\[(]|\w)|(?<=[.!?][\"”])\s+(?=[A-Z\"“])|(?<=[。！？；])(?!”)|(?<=[。！？]”)|\n+"
 )
 _THEN = re.compile(
-    r",?\s+(?:and\s+)?(?=(?:then|after that|afterwards|next|a moment later|moments later|later|finally|in the end|at last|suddenly"
+    r",?\s+(?:and\s+)?(?=(?:then|after that|afterwards|next(?! to\b)|a moment later|moments later|later|finally|in the end|at last|suddenly"
     r"|all of a sudden|just then|meanwhile|at the same time|eventually)\b,?\s)"
     r"|[，,]?(?=(?:然后|接着|随后|之后|过了一会儿|紧接着|突然|忽然|就在这时|这时|与此同时|最后|最终|到最后|后来|终于))",
     re.IGNORECASE,
 )
 _THEN_WORD = re.compile(
-    r"^\W*(?:and\s+)?(?:then|after that|afterwards|next|a moment later|moments later|later|finally|in the end|at last|suddenly|all of a sudden"
+    r"^\W*(?:and\s+)?(?:then|after that|afterwards|next(?! to\b)|a moment later|moments later|later|finally|in the end|at last|suddenly|all of a sudden"
     r"|just then|meanwhile|at the same time|eventually|然后|接着|随后|之后|过了一会儿|紧接着|就在这时|这时|与此同时|最后|最终|到最后|后来|终于),?，?\s*",
     re.IGNORECASE,
 )

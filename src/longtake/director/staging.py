@@ -46,6 +46,7 @@ _GOING = (
     "crawl",
     "slither",
 )
+_AND = re.compile(r"\s*(?:,|，|、|and|with|和|与|跟|及)\s*", re.IGNORECASE)
 _DEFAULT = "meadow"
 _SLEEPER = "1f6cc"
 
@@ -241,20 +242,37 @@ def _actors(
         )
     order = {"left": 0, "": 1, "centre": 1, "foreground": 1, "background": 1, "right": 2}
     row = sorted(range(len(cast)), key=lambda i: order[cast[i][0].position])[:3]
+    together = _act_together(reading)
     actors = []
     for i in row:
         thing, count = things[i]
-        action = _action(reading, thing, place, weather) if i == 0 else resting(thing) or "rest"
-        still = len(row) > 2 or action in ("enter", "exit", "blown_away", "stop", "pop_out")
+        acts = i == 0 or together
+        action = _action(reading, thing, place, weather) if acts else resting(thing) or "rest"
+        way = ways[row[0]] if together and action in TRAVELS else ways[i]
+        still = (len(row) > 2 and action in TRAVELS) or action in (
+            "enter",
+            "exit",
+            "blown_away",
+            "stop",
+            "pop_out",
+        )
         actors.append(
             Actor(
                 thing.code,
                 count,
                 action=(resting(thing) or "rest") if still else action,
-                direction=ways[i] if ways[i] in ("left", "right") else "",
+                direction=way if way in ("left", "right") else "",
             )
         )
     return tuple(actors), "", "left_of"
+
+
+def _act_together(reading: Reading) -> bool:
+    """Whether the first ones that are named do the same: "a cat and a dog run"."""
+    if len(reading.mentions) < 2:
+        return False
+    first, second = reading.mentions[:2]
+    return bool(_AND.fullmatch(reading.action_text[first.end : second.start]))
 
 
 def _action(reading: Reading, thing: Concept, place: str, weather: str) -> str:
