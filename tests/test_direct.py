@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from director_prompts import CHINESE, ENGLISH, Row
 
-from longtake.director import compile, direct, identity, lint, propose, repair
+from longtake.director import compile, direct, identity, lint, propose, reading, repair
 from longtake.director.setups import words
 from longtake.errors import RequestError
 from longtake.film.script import describe
@@ -307,3 +310,43 @@ def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -
     assert "noon" not in carried_on and "meadow" not in carried_on and "jumps" in carried_on
     turned = describe(build_request(prompt="the cat stands at night", **clip), vocabulary).caption
     assert "moonlight" in turned
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["then ", "she, ", "close-up. ", "the dog runs, and ", "while a dog runs ", "walks in the snow, ", "然后", "特写。", "在雪地里走，", "狗跑，"],
+)  # fmt: skip
+def test_the_work_grows_with_the_prompt_not_with_its_square(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def counted(text: str, language: str) -> object:
+        lengths.append(len(text))
+        return speech(text, language)
+
+    speech = reading.speech
+    monkeypatch.setattr(reading, "speech", counted)  # called once for every text that is read anew
+
+    def work(length: int) -> int:
+        reading.read.cache_clear()
+        lengths.clear()
+        with suppress(RequestError):  # the joined words of some are more than a shot may have
+            propose((words * length)[:length])
+        return sum(lengths)
+
+    assert work(2000) <= 8 * work(500)
+
+
+def test_patterns_do_not_try_everything_twice() -> None:
+    """Runs in a process of its own: a pattern that backtracks over all of a text does not come back."""
+    texts = [
+        "close-up " + "1" * 1900 + " dog",
+        "特写" + "{" * 1900 + "狗跑",
+        "小" * 1900 + "跑狗",
+        "一只猫和一只狗，" + "他们" * 900,
+    ]
+    code = "import sys\nfrom longtake.director import propose\nfor text in sys.argv[1:]: print(len(propose(text).board.shots))"
+    done = subprocess.run([sys.executable, "-c", code, *texts], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == len(texts)

@@ -198,8 +198,9 @@ def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
     for words in _NO_THING[language].finditer(low):
         taken[words.start() : words.end()] = [True] * (words.end() - words.start())
     found: list[tuple[int, int, str, str]] = []
+    letters = set(low)
     for phrase, slot, key in _phrases(language):
-        start = low.find(phrase)
+        start = low.find(phrase) if letters.issuperset(phrase) else -1
         while start >= 0:
             end = start + len(phrase)
             whole = language == "zh" or not (
@@ -219,7 +220,11 @@ def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
 def _means_thing(text: str, start: int, end: int, key: str, language: str) -> bool:
     """Whether the name of a thing means it: "an orange sky" has no orange in it, and 光线 no thread."""
     if language == "zh":
-        return end - start > 1 or concept(key).kind in _LIVING or bool(_COUNTED.search(text[:start]))
+        return (
+            end - start > 1
+            or concept(key).kind in _LIVING
+            or bool(_COUNTED.search(text, max(0, start - 2), start))
+        )
     following = re.match(r"[ -]([a-z]+)", text[end:])
     word = following[1] if following else ""
     if word.startswith("colo") or not word:
