@@ -151,6 +151,18 @@ def test_honest_about_the_vocabulary() -> None:
         propose("a lion walks in the desert", seconds=4, vocabulary=words("pocket"), strict=True)
 
 
+def test_notes_speak_the_language_of_the_prompt() -> None:
+    script = "镜头一（4秒）：狮子跑。镜头二（4秒）：狗跳。"
+    made = propose(script, seconds=10, vocabulary=words("pocket"))
+    assert "脚本共 8 秒，已拉长到 10 秒" in made.notes and any("画不出“狮子”" in note for note in made.notes)
+    with pytest.raises(RequestError, match="画不出“狮子”"):
+        propose("狮子跑", vocabulary=words("pocket"), strict=True)
+    shot = {"id": "s1", "duration": 3, "scale": "wide", "action": "一只狗跑"}
+    board = build_storyboard({"language": "zh", "shots": (shot, shot | {"id": "s2"})})
+    assert [str(f) for f in lint(board)] == ["s2: 切换后机位与 s1 相同（远景，平视）"]
+    assert "s2: 景别由远景改为中全景，以免与上一镜头重复" in repair(board)[1]
+
+
 def test_long_speech_gets_a_long_shot() -> None:
     said = "The night was long and the road was longer, and nobody knew where it would end for her."
     board = direct(f"A woman walks on a street. Narrator: {said} She stops. She looks back.", seconds=16)

@@ -365,9 +365,11 @@ def test_two_languages_and_a_phone(browser: Any, server: Running) -> None:
     picture = {"name": f"{'long' * 30}.png", "mimeType": "image/png", "buffer": out.getvalue()}
     page.locator("#verify-file").set_input_files(picture)
     expect(page.locator("#verdict")).to_contain_text("未发现标识")
+    expect(page.locator("#verdict")).to_contain_text("没有 AIGC 字段")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.locator("#language").click()
     assert page.evaluate("document.documentElement.lang") == "en"
+    expect(page.locator("#verdict")).to_contain_text("no AIGC key")
     page.reload()
     expect(page.get_by_role("link", name="Gallery")).to_be_visible()  # remembered
     context.close()

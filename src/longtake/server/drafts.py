@@ -1,5 +1,5 @@
-"""Storyboards are directed and repaired in a process of their own: some prompts keep the rules busy for a minute, and
-a server that answers others must not wait for them.
+"""Storyboards are directed and repaired in a process of their own: a server that answers others does not wait for a
+long script, nor for an endpoint.
 
 `python -m longtake.server.drafts` reads one JSON object from standard input and answers with one: a board with the
 director's notes and what lint still finds, or an error.

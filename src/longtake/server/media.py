@@ -57,8 +57,8 @@ class Intake:
                     raise ApiError(400, f"{param}: {error}", "invalid_url", param) from None
             return await self._take(source, name, wanted, param)
 
-    async def verify(self, given: UploadFile) -> dict[str, Any]:
-        """What `longtake verify` says of an upload. Raises ApiError."""
+    async def verify(self, given: UploadFile, language: str) -> dict[str, Any]:
+        """What `longtake verify` says of an upload, in English or Chinese (en, zh). Raises ApiError."""
         with tempfile.TemporaryDirectory(dir=self._folder) as room:
             source = Path(room) / "given"
             await run_in_threadpool(_spill, given, source)
@@ -68,7 +68,7 @@ class Intake:
                 raise ApiError(400, "file is neither a picture nor a video", "invalid_media", "file")
             named = source.rename(source.with_name("the-file.mp4" if kind == "video" else "the-file.png"))
             async with self._turns:
-                return await self._run("verify", named, named, "file")
+                return await self._run("verify", named, named, "file", language=language)
 
     async def _take(self, source: Path, name: str, wanted: tuple[str, ...], param: str) -> Media:
         with open(source, "rb") as file:
@@ -86,9 +86,12 @@ class Intake:
     async def _convert(self, kind: str, source: Path, target: Path, param: str) -> Media:
         return Media(**await self._run(kind, source, target, param))
 
-    async def _run(self, kind: str, source: Path, target: Path, param: str) -> dict[str, Any]:
+    async def _run(
+        self, kind: str, source: Path, target: Path, param: str, language: str = "en"
+    ) -> dict[str, Any]:
         """One visit to the sandbox. Raises ApiError."""
         bounds = {key: getattr(self._limits, key) for key in ("pixels", "media_seconds", "decode_seconds")}
+        bounds["language"] = language
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "longtake.server.sandbox", kind, str(source), str(target), json.dumps(bounds),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
