@@ -43,6 +43,15 @@ def test_help_lists_the_commands_and_loads_no_torch() -> None:
         (("verify", "no-such-file.mp4"), "no file"),
         (("edit", "no-such-file.mp4", "a dog", "--strength", "2"), "strength"),
         (("nonsense",), "nonsense"),
+        (("generate", "a dog", "-o", f"{'x' * 300}.mp4"), "too long"),
+        (("storyboard", "a dog", "-o", f"{'长' * 90}.json"), "too long"),
+        (
+            ("storyboard", "a dog", "-o", "."),
+            ". is a folder; give the name of a file, for example board.json",
+        ),
+        (("generate", "a dog", "--image", "/dev/zero"), "not a regular file"),
+        (("generate", "a dog", "--image", "none.png"), "there is no file none.png"),
+        (("blend", "none.mp4", "none.mp4"), "there is no file none.mp4"),
         (("world", "sample", "--vocabulary", "poket"), "did you mean pocket"),
     ],
 )
@@ -54,6 +63,23 @@ def test_errors_are_one_line_and_exit_2(words: tuple[str, ...], message: str, tm
     assert message in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("generate", "a dog", "-o", "file/film.mp4"), "file is a file, not a folder"),
+        (("storyboard", "a dog", "-o", "file/board.json"), "file is a file, not a folder"),
+        (("serve", "--data", "file"), "cannot use"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("words")
+    done = subprocess.run(
+        [sys.executable, "-m", "longtake", *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and (tmp_path / "file").read_text() == "words"
 
 
 def test_world_sample(tmp_path: Path) -> None:

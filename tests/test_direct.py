@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from director_prompts import CHINESE, ENGLISH, Row
 
-from longtake.director import compile, direct, identity, lint, propose, repair
-from longtake.director.reading import read
+from longtake.director import compile, direct, identity, lint, propose, reading, repair
 from longtake.director.setups import words
 from longtake.errors import RequestError
 from longtake.film.script import describe
@@ -147,6 +149,18 @@ def test_honest_about_the_vocabulary() -> None:
     assert any("lion" in note for note in made.notes)
     with pytest.raises(RequestError, match="lion"):
         propose("a lion walks in the desert", seconds=4, vocabulary=words("pocket"), strict=True)
+
+
+def test_notes_speak_the_language_of_the_prompt() -> None:
+    script = "镜头一（4秒）：狮子跑。镜头二（4秒）：狗跳。"
+    made = propose(script, seconds=10, vocabulary=words("pocket"))
+    assert "脚本共 8 秒，已拉长到 10 秒" in made.notes and any("画不出“狮子”" in note for note in made.notes)
+    with pytest.raises(RequestError, match="画不出“狮子”"):
+        propose("狮子跑", vocabulary=words("pocket"), strict=True)
+    shot = {"id": "s1", "duration": 3, "scale": "wide", "action": "一只狗跑"}
+    board = build_storyboard({"language": "zh", "shots": (shot, shot | {"id": "s2"})})
+    assert [str(f) for f in lint(board)] == ["s2: 切换后机位与 s1 相同（远景，平视）"]
+    assert "s2: 景别由远景改为中全景，以免与上一镜头重复" in repair(board)[1]
 
 
 def test_long_speech_gets_a_long_shot() -> None:
@@ -311,6 +325,46 @@ def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -
 
 
 @pytest.mark.parametrize(
+    "words",
+    ["then ", "she, ", "close-up. ", "the dog runs, and ", "while a dog runs ", "walks in the snow, ", "然后", "特写。", "在雪地里走，", "狗跑，"],
+)  # fmt: skip
+def test_the_work_grows_with_the_prompt_not_with_its_square(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def counted(text: str, language: str) -> object:
+        lengths.append(len(text))
+        return speech(text, language)
+
+    speech = reading.speech
+    monkeypatch.setattr(reading, "speech", counted)  # called once for every text that is read anew
+
+    def work(length: int) -> int:
+        reading.read.cache_clear()
+        lengths.clear()
+        with suppress(RequestError):  # the joined words of some are more than a shot may have
+            propose((words * length)[:length])
+        return sum(lengths)
+
+    assert work(2000) <= 8 * work(500)
+
+
+def test_patterns_do_not_try_everything_twice() -> None:
+    """Runs in a process of its own: a pattern that backtracks over all of a text does not come back."""
+    texts = [
+        "close-up " + "1" * 1900 + " dog",
+        "特写" + "{" * 1900 + "狗跑",
+        "小" * 1900 + "跑狗",
+        "一只猫和一只狗，" + "他们" * 900,
+    ]
+    code = "import sys\nfrom longtake.director import propose\nfor text in sys.argv[1:]: print(len(propose(text).board.shots))"
+    done = subprocess.run([sys.executable, "-c", code, *texts], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == len(texts)
+
+
+@pytest.mark.parametrize(
     ("text", "filmed", "move"),
     [
         ("The camera pans right across a penguin in a meadow", "A penguin in a meadow", "pan_right"),
@@ -323,7 +377,7 @@ def test_a_picture_is_completed_like_a_film_and_a_clip_shows_the_rest_itself() -
     ],
 )
 def test_what_a_camera_moves_to_is_filmed(text: str, filmed: str, move: str) -> None:
-    found = read(text, "en")
+    found = reading.read(text, "en")
     assert (found.action_text, found.move) == (filmed, move)
 
 

@@ -68,6 +68,9 @@ def test_counts_the_published_tokens() -> None:
     assert FAMILY["wan2.1-t2v-1.3b"].tokens == 32_760
     assert FAMILY["wan2.2-ti2v-5b"].tokens == 27_280
     assert workload("wan2.1-t2v-14b", size="1280x720", seconds=5).tokens == 75_600
+    for wrong in ({"seconds": -1.0}, {"seconds": 61.0}, {"steps": 0}):
+        with pytest.raises(RequestError, match=f"{next(iter(wrong))} must be"):
+            workload("pocket", **wrong)
 
 
 @pytest.mark.parametrize("ffn", [256, 1024])

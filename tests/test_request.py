@@ -24,7 +24,7 @@ from longtake.request import Request, build_request
         ({"size": "20000x20000"}, "nearest is 1920x1920"),
         ({"size": "1920x128"}, "slimmer than 21:9"),
         ({"size": "big"}, "WIDTHxHEIGHT"),
-        ({"size": "0x0"}, "size"),
+        ({"size": "0x0"}, "the nearest is 128x128"),
         ({"fps": 25}, "try 24"),
         ({"seed": -1}, "seed must be 0 to 4294967295"),
         ({"seed": 2**32}, "seed must be 0 to 4294967295"),

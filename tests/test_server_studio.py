@@ -317,6 +317,7 @@ def test_an_animatic_takes_nothing_that_a_model_takes(server: Running) -> None:
     given: dict[str, Any] = {
         "steps": 4,
         "guidance": 2,
+        "takes": 2,
         "negative": "rain",
         "input_reference": {"image_url": address},
     }

@@ -380,6 +380,11 @@ def test_verify_over_http(http_: httpx.Client, client: Any, film: Any) -> None:
     data = client.videos.download_content(film.id).content
     answer = http_.post("/longtake/verify", files={"file": ("a.mp4", data)}, timeout=60)
     assert answer.status_code == 200 and answer.json()["verdict"].startswith("generated")
+    picture = {"file": ("a.png", png())}
+    chinese = http_.post("/longtake/verify", files=picture, data={"language": "zh"}, timeout=60).json()
+    assert chinese["verdict"] == "no marks found" and chinese["signals"][2]["detail"] == "没有 AIGC 字段"
+    answer = http_.post("/longtake/verify", files=picture, data={"language": "fr"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "language")
 
 
 def test_models_of_a_server() -> None:

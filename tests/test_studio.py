@@ -336,6 +336,20 @@ def test_films_are_made_of_films(page: Any, server: Running) -> None:
     expect(page.locator(".film", has_text="now extend")).to_have_count(0)
 
 
+def test_takes_are_sent_only_when_they_are_chosen(page: Any) -> None:
+    page.get_by_label("The film in words").fill("a dog in the snow")
+    page.locator("summary", has_text="Advanced").click()
+    for count in ("2", ""):
+        page.get_by_label("Takes").select_option(count)
+        with page.expect_response(re.compile(r"/v1/videos$")) as answer:
+            page.get_by_role("button", name="Film it").click()
+        assert answer.value.ok
+        sent = answer.value.request.post_data_buffer.decode()
+        assert re.findall(r'name="takes"\s+(\d)', sent) == ([count] if count else [])
+    page.reload()
+    expect(page.locator("[data-key=takes]")).to_have_value("")  # what was chosen last is kept
+
+
 def test_an_unmarked_picture_proves_nothing(page: Any) -> None:
     out = io.BytesIO()
     Image.new("RGB", (320, 240), "teal").save(out, "PNG")
@@ -365,9 +379,11 @@ def test_two_languages_and_a_phone(browser: Any, server: Running) -> None:
     picture = {"name": f"{'long' * 30}.png", "mimeType": "image/png", "buffer": out.getvalue()}
     page.locator("#verify-file").set_input_files(picture)
     expect(page.locator("#verdict")).to_contain_text("未发现标识")
+    expect(page.locator("#verdict")).to_contain_text("没有 AIGC 字段")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.locator("#language").click()
     assert page.evaluate("document.documentElement.lang") == "en"
+    expect(page.locator("#verdict")).to_contain_text("no AIGC key")
     page.reload()
     expect(page.get_by_role("link", name="Gallery")).to_be_visible()  # remembered
     context.close()

@@ -56,6 +56,21 @@ def test_an_untouched_film_has_every_mark(film: Path) -> None:
     assert signature.read(film).state == "trusted" and signature.read(film).mark == report.mark
 
 
+def test_a_report_in_chinese(film: Path, tmp_path: Path) -> None:
+    def chinese(text: str) -> bool:
+        return any("\u4e00" <= c <= "\u9fff" for c in text)
+
+    bare = tmp_path / "bare.mkv"
+    copy_packets(film, bare)
+    for path in (film, bare):
+        english, report = verify(path), verify(path, language="zh")
+        assert all(chinese(signal.detail) for signal in report.signals), report.signals
+        assert all(chinese(line) for line in report.altered)
+        assert (report.verdict, report.mark) == (english.verdict, english.mark)
+        assert [(s.name, s.found) for s in report.signals] == [(s.name, s.found) for s in english.signals]
+        assert len(report.altered) == len(english.altered)
+
+
 def test_after_a_remux_the_pixels_still_say_it(film: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.mkv"
     copy_packets(film, bare)

@@ -27,11 +27,11 @@ def direct(
     output: Path,
 ) -> tuple[Storyboard, tuple[str, ...]]:
     """Write the board of a prompt; returns it and the director's notes. Raises RequestError, OutputError."""
+    check_folder(output, "board.json")
     if output.suffix.lower() != ".json":
         raise RequestError(f"a storyboard is written as .json; name it {output.stem or 'board'}.json")
     if strict and vocabulary == "any":
         raise RequestError("--strict needs a vocabulary to keep to; add --vocabulary pocket")
-    check_folder(output)
     made = propose(
         prompt,
         seconds=seconds,

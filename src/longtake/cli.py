@@ -437,6 +437,10 @@ def main() -> None:
         _fail(str(error))
     except UsageError as error:
         _fail(error.format_message())
+    except OSError as error:  # a file where a folder should be, a full disk: wherever it is met
+        if error.filename is None:
+            raise
+        _fail(f"cannot use {error.filename}: {error.strerror}; give another path")
     except (typer.Abort, KeyboardInterrupt):
         print("stopped; nothing was left half written", file=sys.stderr)
         sys.exit(130)

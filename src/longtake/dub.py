@@ -108,13 +108,13 @@ def dub(what: Dub, output: Path) -> Dubbed:
 
 
 def _check(what: Dub, output: Path) -> None:
+    check_folder(output)
     if bool(what.text.strip()) == (what.srt is not None):
         raise RequestError("give either the words with --text, or a subtitle file with --srt")
     if output.suffix.lower() not in FILMS:
         raise OutputError(f"a dubbed film is a video; name the output .mp4, not {output.name}")
     if what.subtitles not in ("none", "srt", "vtt", "burn"):
         raise RequestError(f"subtitles must be none, srt, vtt or burn, not {what.subtitles!r}")
-    check_folder(output)
 
 
 def _cues(what: Dub, seconds: float) -> list[Cue]:

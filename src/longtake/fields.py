@@ -39,7 +39,7 @@ def check_size(size: str) -> str:
         raise ValueError(
             f"size {size} cannot be made: both sides even, 128 to 1920, no slimmer than 21:9; "
             f"the nearest is {near}"
-            if 9 / 21 <= width / max(height, 1) <= 21 / 9
+            if not width or not height or 9 / 21 <= width / height <= 21 / 9
             else f"size {size} is slimmer than 21:9; try 1280x720, 720x1280 or 1024x1024"
         )
     return f"{width}x{height}"

@@ -31,6 +31,7 @@ from longtake.video import (
     Frame,
     Writer,
     add_sound,
+    check_file,
     check_folder,
     output_error,
     settle,
@@ -60,6 +61,9 @@ def generate(
     `options` say how a model that is loaded here shall run.
     """
     _check_output(request, output)
+    for given in (request.video, request.video_b, request.image):
+        if given is not None:
+            check_file(given)
     from longtake import clips  # torch is loaded from here on
     from longtake.adapt.fit import memory_explained
     from longtake.adapt.lora import adapted
@@ -230,6 +234,7 @@ def weights_id(models: Models) -> str:
 
 
 def _check_output(request: Request, output: Path) -> None:
+    check_folder(output)
     suffix = output.suffix.lower()
     if suffix not in FILMS + PICTURES:
         raise OutputError(
@@ -239,7 +244,6 @@ def _check_output(request: Request, output: Path) -> None:
     if _is_picture(output) and (request.task != "generate" or request.storyboard):
         what = request.task if request.task != "generate" else "a storyboard"
         raise OutputError(f"{what} makes a film; name the output .mp4")
-    check_folder(output)
 
 
 def _is_picture(output: Path) -> bool:

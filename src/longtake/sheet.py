@@ -85,11 +85,11 @@ def _small(frame: Frame, width: int) -> Image.Image:
 
 
 def _check(output: Path, suffixes: tuple[str, ...]) -> None:
+    check_folder(output, f"sheet{suffixes[0]}")
     if output.suffix.lower() not in suffixes or output.suffix.lower() not in PICTURES:
         raise OutputError(
             f"cannot write {output.suffix or 'a file without suffix'}; name it {' or '.join(suffixes)}"
         )
-    check_folder(output)
 
 
 def _marks(film: Path) -> dict[str, str]:

@@ -14,12 +14,14 @@ from typing import Any
 from longtake.director import compile
 from longtake.errors import MissingExtraError, OutputError
 from longtake.storyboard import Shot, Storyboard
+from longtake.video import check_folder, output_error
 
 SUFFIXES = (".otio", ".otioz")
 
 
 def export(board: Storyboard, path: Path, film: Path | None = None) -> None:
     """Write the timeline of a board, whole or not at all. Raises OutputError, MissingExtraError."""
+    check_folder(path, "film.otio")
     if path.suffix.lower() != ".otio":
         raise OutputError(
             f"a timeline is written as .otio, not {path.suffix or 'without suffix'}; name it {path.stem}.otio"
@@ -31,7 +33,7 @@ def export(board: Storyboard, path: Path, film: Path | None = None) -> None:
         otio.adapters.write_to_file(timeline, str(beside))
         os.replace(beside, path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+        raise output_error(path, error) from None
     finally:
         beside.unlink(missing_ok=True)
 

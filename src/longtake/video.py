@@ -27,6 +27,8 @@ Frame = np.ndarray[Any, np.dtype[np.uint8]]
 
 MOST_PIXELS = 7680 * 4320
 LONGEST_SECONDS = 600.0
+_LONGEST_NAME = 240
+"""Bytes; file systems take 255, and a file has a longer name while it is written."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FILMS = (".mp4", ".mov", ".m4v")
 CRF = 18
@@ -169,20 +171,26 @@ def output_error(path: Path, error: OSError) -> OutputError:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return OutputError(f"the disk is full at {folder}; free some space or write elsewhere")
-        case errno.ENOENT:
+        case errno.ENOENT if not folder.exists():
             return OutputError(f"the folder {folder} does not exist; create it first: mkdir -p {folder}")
-        case errno.EACCES | errno.EROFS | errno.EPERM:
+        case errno.ENOENT | errno.EACCES | errno.EROFS | errno.EPERM:
             return OutputError(f"cannot write into {folder}: it is read-only for you; choose another folder")
     return OutputError(f"cannot write {path.name}: {error.strerror or error}")
 
 
-def check_folder(path: Path) -> None:
-    """Raise OutputError unless a file can be made at `path`, before any work is done."""
+def check_folder(path: Path, example: str = "film.mp4") -> None:
+    """Raise OutputError unless a file can be made at `path`, before any work is done; `example` is a name for one."""
     folder = path.parent
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise OutputError(
+            f"the name {path.name[:20]}... is too long; at most {_LONGEST_NAME} bytes can be used"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder; choose another place for {path.name}")
     if not folder.is_dir():
         raise OutputError(f"the folder {folder} does not exist; create it first: mkdir -p {folder}")
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file, for example {path / 'film.mp4'}")
+        raise OutputError(f"{path} is a folder; give the name of a file, for example {path / example}")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"cannot write into {folder}: it is read-only for you; choose another folder")
 
@@ -346,7 +354,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def _open_video(path: Path) -> Any:
-    _check_file(path)
+    check_file(path)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, ValueError) as error:
@@ -369,7 +377,7 @@ def _upright(frame: Any) -> Frame:
 
 def read_picture(path: Path) -> Frame:
     """A picture, turned upright, transparent parts on white. Raises MediaError when it cannot be read."""
-    _check_file(path)
+    check_file(path)
     try:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -382,11 +390,14 @@ def read_picture(path: Path) -> Frame:
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise MediaError unless there is a file with something in it at `path`."""
     if not path.exists():
         raise MediaError(f"there is no file {path}; check the name")
     if path.is_dir():
         raise MediaError(f"{path} is a folder; give a file in it")
+    if not path.is_file():  # a device or a pipe may have no end
+        raise MediaError(f"{path} is not a regular file; save it as one first")
     if path.stat().st_size == 0:
         raise MediaError(f"{path.name} is empty (0 bytes); copy or download it again")
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Literal, get_args
 
 from longtake.errors import DeviceMemoryError, RequestError, nearest
+from longtake.fields import LONGEST_FILM
 from longtake.model.presets import PRESETS, DiTConfig
 
 Precision = Literal["fp32", "bf16", "fp8", "int8"]
@@ -316,7 +317,13 @@ def workload(
             raise RequestError(f"the size {size!r} must be WIDTHxHEIGHT in multiples of {step} for {name}")
         work = replace(work, width=int(width), height=int(height))
     if seconds is not None:
+        if not 0 < seconds <= LONGEST_FILM:
+            raise RequestError(
+                f"seconds must be above 0 and at most {LONGEST_FILM:g}, not {seconds:g}; try 4"
+            )
         work = replace(work, frames=1 + round(seconds * work.fps / work.group) * work.group)
+    if steps is not None and steps < 1:
+        raise RequestError(f"steps must be at least 1, not {steps}; try 8")
     return work if steps is None else replace(work, steps=steps)
 
 

@@ -89,7 +89,8 @@ class Company:
         for mention in people:
             seen.append((mention.start, self._role(mention)))
         for pronoun in pronouns(text):
-            seen += [(pronoun.start, role) for role in self._meant(pronoun, [r for _, r in seen])]
+            meant = self._meant(pronoun, [role for _, role in seen])
+            seen += [(pronoun.start, role) for role in {role.id: role for role in meant}.values()]
         for who, _ in reading.lines:
             seen.append((len(text), self.speaker(who, [r for _, r in seen])))
         found = [role for _, role in sorted(seen, key=lambda entry: entry[0])]

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from longtake.director.lint import lint, repair
 from longtake.director.llm import TIMEOUT, Endpoint, EndpointError, by_llm
+from longtake.director.notes import note
 from longtake.director.rules import by_rules
 from longtake.director.setups import Vocabulary
-from longtake.director.vocabulary import understand
+from longtake.director.vocabulary import language_of, understand
 from longtake.errors import RequestError
 from longtake.fields import LONGEST_FILM, explain
 from longtake.storyboard import SHORTEST_SHOT, Shot, Storyboard
@@ -83,7 +84,7 @@ def propose(
                 prompt, endpoint, seconds=seconds or board.seconds, size=size, fps=fps, seed=seed, one_take=one_take, vocabulary=words
             )  # fmt: skip
         except EndpointError as error:
-            notes = (*notes, f"{error}; the rules directed instead")
+            notes = (*notes, note("rules_instead", language_of(prompt), error=error))
     wanted = seconds if seconds is not None else (board.seconds if endpoint is None else None)
     board, repaired = repair(board, wanted)
     left = tuple(str(f) for f in lint(board, wanted) if f.rule in ("speech", "length"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from longtake.director.notes import listed, note, term
 from longtake.director.reading import read
 from longtake.director.setups import LADDER
 from longtake.director.timing import LONGEST, SHORTEST, share_out, speaking_seconds
@@ -34,13 +35,15 @@ def lint(board: Storyboard, seconds: float | None = None) -> tuple[Finding, ...]
     """Everything that is wrong with a board; with `seconds`, whether it is that long too."""
     found: list[Finding] = []
     if seconds is not None and abs(board.seconds - seconds) > 0.5 / board.fps:
-        found.append(Finding("length", "", f"the shots add up to {board.seconds:g} seconds, not {seconds:g}"))
+        words = note("length", board.language, sum=board.seconds, seconds=seconds)
+        found.append(Finding("length", "", words))
     before: Shot | None = None
     for shot in board.shots:
         for rule in (_lasts, _speaks, _moves, _shows):
             found += rule(shot, board)
         if before is not None:
-            found += [*_repeats(before, shot), *_crosses(before, shot), *_goes_on(before, shot)]
+            for across in (_repeats, _crosses, _goes_on):
+                found += across(before, shot, board.language)
         before = shot
     return tuple(found)
 
@@ -49,7 +52,7 @@ def repair(board: Storyboard, seconds: float | None = None) -> tuple[Storyboard,
     """A board without what can be mended, and one note for each repair. Locked shots stay as they are."""
     values = board.model_dump()
     notes: list[str] = []
-    mend: dict[str, Callable[[dict[str, Any], dict[str, Any] | None, Shot], str]] = {
+    mend: dict[str, Callable[[dict[str, Any], dict[str, Any] | None, Shot, str], str]] = {
         "repeat": _other_setup, "axis": _same_sides, "facing": _same_way, "moves": _one_move, "empty": _something,
         "place": _same_place,
     }  # fmt: skip
@@ -61,7 +64,10 @@ def repair(board: Storyboard, seconds: float | None = None) -> tuple[Storyboard,
         for finding in findings:
             index = next(i for i, s in enumerate(current.shots) if s.id == finding.shot)
             said = mend[finding.rule](
-                values["shots"][index], values["shots"][index - 1] if index else None, current.shots[index]
+                values["shots"][index],
+                values["shots"][index - 1] if index else None,
+                current.shots[index],
+                board.language,
             )
             if said:
                 notes.append(f"{finding.shot}: {said}")
@@ -76,97 +82,68 @@ def repair(board: Storyboard, seconds: float | None = None) -> tuple[Storyboard,
 def _lasts(shot: Shot, board: Storyboard) -> list[Finding]:
     if SHORTEST <= shot.duration <= LONGEST + 1e-6 or board.seconds < SHORTEST:
         return []
-    return [
-        Finding(
-            "duration",
-            shot.id,
-            f"lasts {shot.duration:g} seconds; {SHORTEST:g} to {LONGEST:g} is what a viewer reads well",
-        )
-    ]
+    words = note("duration", board.language, seconds=shot.duration, shortest=SHORTEST, longest=LONGEST)
+    return [Finding("duration", shot.id, words)]
 
 
 def _speaks(shot: Shot, board: Storyboard) -> list[Finding]:
     needed = spoken_seconds(shot)
     if needed <= shot.duration + 0.31:
         return []
-    return [Finding("speech", shot.id, f"{needed:.1f} seconds of speech do not fit into {shot.duration:g}")]
+    words = note("speech", board.language, needed=needed, seconds=shot.duration)
+    return [Finding("speech", shot.id, words)]
 
 
 def _moves(shot: Shot, board: Storyboard) -> list[Finding]:
-    named = [
-        m
-        for m in read(shot.action, "zh" if board.language.startswith("zh") else "en").moves
-        if m != shot.camera.move
-    ]
+    language = "zh" if board.language.startswith("zh") else "en"
+    named = [term(m, language) for m in read(shot.action, language).moves if m != shot.camera.move]
     if not named:
         return []
-    return [
-        Finding(
-            "moves",
-            shot.id,
-            f"one camera move a shot: it has {shot.camera.move}, its action names {', '.join(named)}",
-        )
-    ]
+    words = note("moves", language, move=term(shot.camera.move, language), named=listed(named, language))
+    return [Finding("moves", shot.id, words)]
 
 
 def _shows(shot: Shot, board: Storyboard) -> list[Finding]:
     if shot.action or shot.characters or shot.location:
         return []
-    return [Finding("empty", shot.id, "nothing to be seen: it has no action, character or place")]
+    return [Finding("empty", shot.id, note("empty", board.language))]
 
 
-def _repeats(before: Shot, shot: Shot) -> list[Finding]:
+def _repeats(before: Shot, shot: Shot, language: str) -> list[Finding]:
     if (
         shot.continue_from
         or (before.scale, before.angle) != (shot.scale, shot.angle)
         or shot.transition.type == "match_cut"
     ):
         return []
-    return [
-        Finding(
-            "repeat", shot.id, f"the same set-up as {before.id} ({shot.scale}, {shot.angle}) across a cut"
-        )
-    ]
+    setup = {"scale": term(shot.scale, language), "angle": term(shot.angle, language)}
+    return [Finding("repeat", shot.id, note("repeat", language, before=before.id, **setup))]
 
 
-def _crosses(before: Shot, shot: Shot) -> list[Finding]:
+def _crosses(before: Shot, shot: Shot, language: str) -> list[Finding]:
     """The 180-degree rule: who stood left stays left, who went right goes on to the right."""
     if before.location != shot.location or shot.transition.type not in ("cut", "match_cut"):
         return []
     was, now = _sides(before), _sides(shot)
     both = [c for c in now if c in was]
     if len(both) >= 2 and any(was[a] != now[a] and was[b] != now[b] for a in both for b in both if a < b):
-        return [
-            Finding(
-                "axis",
-                shot.id,
-                f"{' and '.join(both)} change sides from {before.id}: the camera crosses the 180-degree line",
-            )
-        ]
+        who = ("、" if language.startswith("zh") else " and ").join(both)
+        return [Finding("axis", shot.id, note("axis", language, who=who, before=before.id))]
     facing = {c.id: c.facing for c in before.characters if c.facing in ("left", "right")}
     for cast in shot.characters:
         turned = cast.facing in ("left", "right") and facing.get(cast.id, cast.facing) != cast.facing
         if turned and len(shot.characters) == len(before.characters) == 1 and not _turns(shot):
-            return [
-                Finding(
-                    "facing",
-                    shot.id,
-                    f"{cast.id} faces {cast.facing} after facing {facing[cast.id]} in {before.id}",
-                )
-            ]
+            ways = {"now": term(cast.facing, language), "was": term(facing[cast.id], language)}
+            words = note("facing", language, who=cast.id, before=before.id, **ways)
+            return [Finding("facing", shot.id, words)]
     return []
 
 
-def _goes_on(before: Shot, shot: Shot) -> list[Finding]:
+def _goes_on(before: Shot, shot: Shot, language: str) -> list[Finding]:
     if shot.continue_from != before.id or shot.location == before.location:
         return []
-    return [
-        Finding(
-            "place",
-            shot.id,
-            f"continues {before.id}, but in another place ({shot.location}, not {before.location})",
-        )
-    ]
+    words = note("place", language, before=before.id, here=shot.location, there=before.location)
+    return [Finding("place", shot.id, words)]
 
 
 def _turns(shot: Shot) -> bool:
@@ -192,13 +169,13 @@ def spoken_seconds(shot: Shot) -> float:
 # ---- repairs --------------------------------------------------------------------------------------
 
 
-def _other_setup(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
+def _other_setup(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
     at = LADDER.index(shot.scale)
     values["scale"] = LADDER[at + 2 if at <= 2 else at - 2]
-    return f"scale {values['scale']} instead of {shot.scale}, which repeated the shot before"
+    return note("other_scale", language, now=term(values["scale"], language), was=term(shot.scale, language))
 
 
-def _same_sides(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
+def _same_sides(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
     assert before is not None
     was = {c["id"]: c for c in before["characters"]}
     values["characters"] = [
@@ -207,37 +184,36 @@ def _same_sides(values: dict[str, Any], before: dict[str, Any] | None, shot: Sho
         else c
         for c in values["characters"]
     ]
-    return "people keep the sides they had in the shot before"
+    return note("same_sides", language)
 
 
-def _same_way(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
+def _same_way(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
     assert before is not None
     was = {c["id"]: c["facing"] for c in before["characters"]}
     values["characters"] = [
         Cast(**{**c, "facing": was.get(c["id"]) or c["facing"]}).model_dump() for c in values["characters"]
     ]
-    return f"faces {values['characters'][0]['facing']}, as in the shot before"
+    return note("same_way", language, now=term(values["characters"][0]["facing"], language))
 
 
-def _one_move(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
-    language = "zh" if any("\u4e00" <= c <= "\u9fff" for c in shot.action) else "en"
-    said = read(shot.action, language)
+def _one_move(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
+    said = read(shot.action, "zh" if any("\u4e00" <= c <= "\u9fff" for c in shot.action) else "en")
     move = shot.camera.move if shot.camera.move != "static" else said.moves[0]
     values["camera"] = {**values["camera"], "move": move}
     values["action"] = said.action_text or shot.action
-    return f"one camera move, {move}; the action no longer names another"
+    return note("one_move", language, move=term(move, language))
 
 
-def _something(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
+def _something(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
     if before is None:
         return ""
     values.update(action=before["action"], characters=before["characters"], location=before["location"])
-    return "shows what the shot before shows, because it showed nothing"
+    return note("something", language)
 
 
-def _same_place(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot) -> str:
+def _same_place(values: dict[str, Any], before: dict[str, Any] | None, shot: Shot, language: str) -> str:
     values["continue_from"] = None
-    return "begins with a cut, because it is in another place than the shot it continued"
+    return note("begins_with_cut", language)
 
 
 def _fitted(board: Storyboard, seconds: float | None) -> tuple[Storyboard, tuple[str, ...]]:
@@ -269,4 +245,6 @@ def _fitted(board: Storyboard, seconds: float | None) -> tuple[Storyboard, tuple
         for s, n in zip(board.shots, fitted.shots, strict=True)
         if s.duration != n.duration
     ]
-    return fitted, (f"durations in seconds: {', '.join(changed)}",) if changed else ()
+    return fitted, (
+        note("durations", board.language, changes=listed(changed, board.language)),
+    ) if changed else ()

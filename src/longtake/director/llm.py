@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from longtake.director.notes import note
 from longtake.director.setups import Vocabulary
 from longtake.director.vocabulary import language_of, subject_names
 from longtake.errors import RequestError
@@ -80,7 +81,7 @@ def by_llm(
         {"role": "user", "content": prompt},
     ]
     ours = {"version": 1, "size": size, "fps": fps, "seed": seed}
-    notes: list[str] = []
+    language, unknown = language_of(prompt), list[str]()
     formats: list[dict[str, Any]] = [
         {"type": "json_schema", "json_schema": {"name": "storyboard", "strict": True, "schema": schema()}},
         {"type": "json_object"},
@@ -89,8 +90,9 @@ def by_llm(
     for mending in range(_MENDINGS + 1):
         text = _chat(endpoint, model, messages, formats, deadline)
         try:
-            board = build_storyboard(_known(_json(text), notes) | ours)
-            return board, (f"storyboard written by {model}", *dict.fromkeys(notes))
+            board = build_storyboard(_known(_json(text), unknown) | ours)
+            left_out = [note("left_out", language, field=field) for field in dict.fromkeys(unknown)]
+            return board, (note("written_by", language, model=model), *left_out)
         except (RequestError, ValueError) as error:
             reason = str(error)
             if mending == _MENDINGS:
@@ -294,30 +296,30 @@ def _json(text: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) and "shots" not in found else found
 
 
-def _known(values: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Without the fields no board has, each named; nulls become what an absent field means; no file paths."""
+def _known(values: dict[str, Any], unknown: list[str]) -> dict[str, Any]:
+    """Without the fields no board has, which are added to `unknown`; nulls become what an absent field means; no file paths."""
     model = Storyboard.model_json_schema()
-    kept: dict[str, Any] = _pruned(values, model, model.get("$defs", {}), "", notes)
+    kept: dict[str, Any] = _pruned(values, model, model.get("$defs", {}), "", unknown)
     for character in kept.get("characters", ()):
         if isinstance(character, dict):
             character.pop("references", None)
     return kept
 
 
-def _pruned(value: Any, node: dict[str, Any], defs: dict[str, Any], where: str, notes: list[str]) -> Any:
+def _pruned(value: Any, node: dict[str, Any], defs: dict[str, Any], where: str, unknown: list[str]) -> Any:
     if "$ref" in node:
         node = defs[node["$ref"].rsplit("/", 1)[-1]]
     if isinstance(value, list) and "items" in node:
-        return [_pruned(v, node["items"], defs, f"{where}[{i}]", notes) for i, v in enumerate(value)]
+        return [_pruned(v, node["items"], defs, f"{where}[{i}]", unknown) for i, v in enumerate(value)]
     if not isinstance(value, dict) or "properties" not in node:
         return value
     kept = {}
     for key, item in value.items():
         if key not in node["properties"]:
-            notes.append(f"left out {where}{'.' if where else ''}{key}, which no storyboard has")
+            unknown.append(f"{where}{'.' if where else ''}{key}")
         elif item is not None or key in ("location", "continue_from", "seed"):
             kept[key] = _pruned(
-                item, node["properties"][key], defs, f"{where}{'.' if where else ''}{key}", notes
+                item, node["properties"][key], defs, f"{where}{'.' if where else ''}{key}", unknown
             )
     return kept
 

@@ -20,7 +20,7 @@ _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "several": 5, 
 _MEASURES = "个只头位名条匹辆块颗艘架朵群对双枚棵座台把张件本片根支间栋团滴串盏顶幅"
 _ZH_COUNTED = re.compile(rf"(?:另外?|这|那)?(?:[一两二三四五六几]|好几)[{_MEASURES}]|[另这那][{_MEASURES}]")
 _ZH_ADJECTIVES = re.compile(
-    r"(?:[金白黑红蓝绿黄灰棕橙粉紫银]色?的?|年轻的?|年老的?|小小?的?|大大?的?|老|可爱的?|时髦的?|美丽的?|英俊的?|胖|瘦|流浪的?|生)+$"
+    r"(?:[金白黑红蓝绿黄灰棕橙粉紫银]色?的?|年轻的?|年老的?|小小?+的?|大大?+的?|老|可爱的?|时髦的?|美丽的?|英俊的?|胖|瘦|流浪的?|生)++$"
 )
 _WORN = re.compile(
     r"^,?\s*(?:(?:dressed )?in|wearing|with)\s+(?:(?:a|an|his|her|its|their)\s+)?(?:[\w'-]+\s+){0,3}?(?:dress|coat|jacket|hats?|suit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from longtake.director import lexicon
 from longtake.director.mentions import Mention, mentions
@@ -27,9 +28,9 @@ _RELATIONS = {
     "next_to": r"\b(?:next to|beside|side by side|together)\b|旁边|并排|一起|身旁",
 }
 _FILM_ONLY = re.compile(
-    r"^[\s\W]*(?:(?:a|an|the|in|on|of|from|with|and|is|it|this|shot|view|angle|angles|slow|slowly|smooth|smoothly|quick|quickly|gently|camera|cam"
+    r"^\W*+(?:(?:a|an|the|in|on|of|from|with|and|is|it|this|shot|view|angle|angles|slow|slowly|smooth|smoothly|quick|quickly|gently|camera|cam"
     r"|style|film|video|scene|look|lens|move|moves|movement|light|lighting|composition|frame|by|as|over|up|to|towards?|very|fast|then|cinematic"
-    r"|shallow|depth|field|focus|mm|\d+\w*|[{}:]|镜头|缓缓|慢慢|的|画面|摄像机|拍摄|里|中|机位|风格|整体|是|采用|快速|逐渐|并|地)[\s\W]*)*$",
+    r"|shallow|depth|field|focus|mm|\d\w*+|镜头|缓缓|慢慢|的|画面|摄像机|拍摄|里|中|机位|风格|整体|是|采用|快速|逐渐|并|地)\W*+)*$",
     re.IGNORECASE,
 )
 _CAMERA_LEAD = re.compile(
@@ -94,6 +95,7 @@ class Reading:
         return bool(self.mentions or self.acts or self.place_words or self.action_text)
 
 
+@lru_cache(maxsize=1024)
 def read(text: str, language: str) -> Reading:
     """Read one piece of a script."""
     said = speech(text, language)
@@ -124,7 +126,7 @@ def read(text: str, language: str) -> Reading:
         angle=lexicon.first(lexicon.ANGLES, rest),
         move=moves[0] if moves else "",
         support=lexicon.first(lexicon.SUPPORTS, rest),
-        fast=bool(lexicon.pattern(lexicon.FAST).search(" ".join(_camera_sentences(rest)))),
+        fast=_is_fast(rest),
         style=", ".join(dict.fromkeys(m[0] for m in lexicon.pattern(lexicon.STYLES).finditer(rest))),
         lines=said.lines,
         narration=said.narration,
@@ -139,8 +141,10 @@ def _moves(text: str) -> list[str]:
     return list(dict.fromkeys(key for _, _, key in lexicon.spans(lexicon.MOVES, text)))
 
 
-def _camera_sentences(text: str) -> list[str]:
-    return [part for part in _SEGMENTS.split(text) if lexicon.first(lexicon.MOVES, part)]
+def _is_fast(text: str) -> bool:
+    """Whether a segment that moves the camera says so."""
+    fast = lexicon.pattern(lexicon.FAST)
+    return any(fast.search(part) and lexicon.first(lexicon.MOVES, part) for part in _SEGMENTS.split(text))
 
 
 def action_text(text: str, language: str) -> str:
@@ -165,6 +169,7 @@ def action_text(text: str, language: str) -> str:
     return kept
 
 
+@lru_cache(maxsize=1024)
 def _without_film_words(part: str, language: str) -> str:
     lead = _CAMERA_LEAD.match(part)
     if lead and lexicon.first(lexicon.MOVES, lead[0]):

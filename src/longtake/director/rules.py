@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from longtake.director import lexicon
 from longtake.director.casting import Company, Role
 from longtake.director.continuation import continuations
+from longtake.director.notes import note
 from longtake.director.places import usual_place, usual_time, usual_weather
 from longtake.director.reading import Reading, read
 from longtake.director.script import Beat, Script, _join, parse
@@ -62,7 +63,7 @@ def by_rules(
     script = parse(prompt, language)
     if not script.beats:
         raise RequestError("the prompt is empty; say what the film shows, for example 'a dog in the snow'")
-    total, notes = _length(script, seconds)
+    total, notes = _length(script, seconds, language)
     shoot = _one_take if one_take or script.one_take else _shots
     plans = shoot(script, total, vocabulary)
     company = Company(language)
@@ -91,7 +92,7 @@ def by_rules(
     return board, tuple(notes)
 
 
-def _length(script: Script, seconds: float | None) -> tuple[float, list[str]]:
+def _length(script: Script, seconds: float | None, language: str) -> tuple[float, list[str]]:
     """Seconds of the film, and a note where the script says otherwise."""
     said = [beat.duration for beat in script.beats]
     own = math.fsum(d for d in said if d is not None)
@@ -110,11 +111,8 @@ def _length(script: Script, seconds: float | None) -> tuple[float, list[str]]:
             f"{count} shots do not fit into {seconds:g} seconds; give --seconds {math.ceil(count * SHORTEST)} or fewer shots"
         )
     if all(d is not None for d in said) and abs(own - seconds) > 0.05:
-        return seconds, [
-            f"the script's {own:g} seconds were stretched to {seconds:g}"
-            if own < seconds
-            else f"the script's {own:g} seconds were shortened to {seconds:g}"
-        ]
+        kind = "stretched" if own < seconds else "shortened"
+        return seconds, [note(kind, language, own=own, seconds=seconds)]
     return seconds, []
 
 

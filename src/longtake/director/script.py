@@ -284,20 +284,22 @@ def _new_subject(piece: str, language: str) -> list[str]:
     parts = marks.split(piece)
     if len(parts) < 2:
         return [piece]
-    readings = [read(part, language) for part in parts]
-    out = [parts[0]]
-    for i, reading in enumerate(readings[1:], 1):
-        before = read(out[-1], language)
-        new = (
-            reading.mentions
-            and (reading.action or reading.interaction)
-            and (before.action or before.interaction)
-        )
-        changed = new and before.mentions and reading.mentions[0].noun != before.mentions[0].noun
-        if changed and not _inside_quotes(piece, piece.find(parts[i])):
-            out.append(parts[i])
+    out: list[str] = []
+    lead, acted = "", False  # who the last piece names first, and whether anything is done in it
+    for part in parts:
+        here = read(part, language)
+        who = here.mentions[0].noun if here.mentions else ""
+        acts = bool(here.action or here.interaction)
+        changed = acted and acts and bool(lead and who) and lead != who
+        if not out or (changed and not _inside_quotes(piece, piece.find(part))):
+            out.append(part)
+            lead, acted = who, acts
         else:
-            out[-1] += ("，" if language == "zh" else ", ") + parts[i]
+            out[-1] += ("，" if language == "zh" else ", ") + part
+            lead = lead or next(
+                (m.noun for m in here.mentions if m.code), ""
+            )  # the unknown lead only at its head
+            acted = acted or acts
     return out
 
 
@@ -310,25 +312,43 @@ def _new_place(piece: str, language: str) -> list[str]:
     A clause that leaves its subject out is given the one before it.
     """
     out: list[str] = []
+    was: Reading | None = (
+        None  # of the last piece; kept while clauses add nothing, for reading it again costs its length
+    )
     joints = [(0, 0), *(mark.span() for mark in _CLAUSES[language].finditer(piece)), (len(piece), 0)]
     for (start, end), (stop, _) in pairwise(joints):
         part = piece[end:stop]
-        before, here = (read(out[-1], language) if out else None), read(part, language)
-        moves = (
-            before is not None
-            and before.place_words
-            and (before.action or before.interaction)
-            and here.place_words
-            and (here.action or here.interaction)
-            and (here.place or here.place_words, here.time or before.time)
-            != (before.place or before.place_words, before.time)
-            and not _inside_quotes(piece, end)
-        )
-        if before is None or moves:
-            out.append(_with_subject(part, here, before) if before else part)
+        here = read(part, language)
+        if out and was is None and _acts_somewhere(here):
+            was = read(out[-1], language)
+        if not out:
+            out.append(part)
+        elif was and _moved(was, here) and not _inside_quotes(piece, end):
+            out.append(_with_subject(part, here, was))
+            was = None
         else:
             out[-1] += piece[start:end] + part
+            was = was if was and _adds_nothing(was, here) else None
     return out
+
+
+def _acts_somewhere(reading: Reading) -> bool:
+    return bool(reading.place_words and (reading.action or reading.interaction))
+
+
+def _moved(was: Reading, here: Reading) -> bool:
+    """Whether both act, and here it is in another place or at another time."""
+    if not (_acts_somewhere(was) and _acts_somewhere(here)):
+        return False
+    there = (was.place or was.place_words, was.time)
+    return (here.place or here.place_words, here.time or was.time) != there
+
+
+def _adds_nothing(was: Reading, here: Reading) -> bool:
+    """Whether a text that acts somewhere says no other place, time or first subject with this clause behind it."""
+    placed = not here.place_words or bool(here.place and here.place == was.place)
+    led = bool(was.mentions) or not here.mentions
+    return _acts_somewhere(was) and placed and here.time in ("", was.time) and led
 
 
 def _with_subject(part: str, here: Reading, before: Reading) -> str:
@@ -344,20 +364,18 @@ def _with_subject(part: str, here: Reading, before: Reading) -> str:
 
 def _merged(beats: list[Beat], explicit: bool) -> list[Beat]:
     """Join beats that show nothing of their own (a camera sentence, a mood, a line of speech) to their neighbour."""
-    joined: list[Beat] = []
+    groups: list[list[Beat]] = []
     for beat in beats:
         shows = _shows(beat.reading) or bool(beat.reading.scale)
-        if (joined and not beat.named_cut and not shows) or (
-            joined
-            and not explicit
-            and not beat.named_cut
-            and not _shows(joined[-1].reading)
-            and not joined[-1].named_cut
-        ):
-            joined[-1] = _join(joined[-1], beat)
+        alone = not groups or beat.named_cut
+        if not alone and shows:
+            before = groups[-1]
+            alone = explicit or before[0].named_cut or any(_shows(b.reading) for b in before)
+        if alone:
+            groups.append([beat])
         else:
-            joined.append(beat)
-    return joined
+            groups[-1].append(beat)
+    return [_join(*group) for group in groups]
 
 
 def _shows(reading: Reading) -> bool:
@@ -365,9 +383,15 @@ def _shows(reading: Reading) -> bool:
     return bool(somebody or reading.action or reading.interaction or reading.place_words)
 
 
-def _join(a: Beat, b: Beat) -> Beat:
-    gap = "" if a.reading.language == "zh" else " "
-    text = a.reading.text
-    if text and text[-1] not in '.!?。！？,，:：;；”"':
-        text += "。" if a.reading.language == "zh" else "."
-    return replace(a, reading=read(f"{text}{gap}{b.reading.text}", a.reading.language))
+def _join(first: Beat, *more: Beat) -> Beat:
+    """One beat of several: the first with all their words, which are read once."""
+    if not more:
+        return first
+    chinese = first.reading.language == "zh"
+    gap, stop = ("", "。") if chinese else (" ", ".")
+    text = first.reading.text
+    for beat in more:
+        if text and text[-1] not in '.!?。！？,，:：;；”"':
+            text += stop
+        text += gap + beat.reading.text
+    return replace(first, reading=read(text, first.reading.language))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from longtake.director.mentions import Mention, mentions
+from longtake.director.notes import note
 from longtake.director.places import place_of, time_of, weather_of
 from longtake.director.reading import Reading, read
 from longtake.director.vocabulary import likeness
@@ -125,9 +126,8 @@ def _place(board: Storyboard, shot: Shot, reading: Reading, language: str, notes
     key = place_of(words, language)[0] or reading.place
     if not key:
         if words or reading.place_words:
-            notes.append(
-                f"no stage for {words or reading.place_words!r}: used {grammar()['places'][_DEFAULT][f'{language}_noun'][0]!r} instead"
-            )
+            used = grammar()["places"][_DEFAULT][f"{language}_noun"][0]
+            notes.append(note("no_stage", language, said=words or reading.place_words, used=used))
         return _DEFAULT
     return key
 
@@ -170,9 +170,9 @@ def _drawing(
         same = [c for c in drawings if c in concepts()]
         used = max((concept(c) for c in same), key=lambda other: likeness(concept(known.code), other))
     name = used.subject[language] if used.subject else (used.en if language == "en" else used.zh)[0]
-    note = f"no drawing of {character.look or character.name!r}: used {name!r} instead"
-    if note not in notes:
-        notes.append(note)
+    replaced = note("no_drawing", language, said=character.look or character.name, used=name)
+    if replaced not in notes:
+        notes.append(replaced)
     return used, min(known.count if known else 1, 6)
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from longtake.director.lexicon import TIMES, WEATHERS, pattern
+from longtake.director.notes import listed, note
 from longtake.errors import RequestError
 from longtake.world.concepts import Concept, concept, concepts, grammar
 
@@ -72,9 +73,11 @@ class Understanding:
     @property
     def notes(self) -> tuple[str, ...]:
         """One line each, for the user."""
-        lines = [f"no picture of {said!r}: used {used!r} instead" for said, used in self.substitutions]
+        lines = [
+            note("substituted", self.language, said=said, used=used) for said, used in self.substitutions
+        ]
         if self.unknown:
-            lines.append(f"not known to the model: {', '.join(self.unknown)}")
+            lines.append(note("unknown", self.language, words=listed(list(self.unknown), self.language)))
         if self.hint:
             lines.append(self.hint)
         return tuple(lines)
@@ -114,9 +117,8 @@ def understand(prompt: str, vocabulary: Mapping[str, Sequence[str]], strict: boo
             substitutions.insert(0, (said, used))
     hint = ""
     if prompt and vocabulary.get("subjects") and not any(slot == "subjects" for _, _, slot, _ in found):
-        hint = (
-            f"the prompt names no thing known here; try {', '.join(subject_names(vocabulary, language)[:8])}"
-        )
+        names = listed(subject_names(vocabulary, language)[:8], language)
+        hint = note("no_thing", language, names=names)
     unknown = [
         word for start, end in sorted(left) if (word := prompt[start:end]).lower() not in _grammar_words()
     ]
@@ -198,8 +200,9 @@ def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
     for words in _NO_THING[language].finditer(low):
         taken[words.start() : words.end()] = [True] * (words.end() - words.start())
     found: list[tuple[int, int, str, str]] = []
+    letters = set(low)
     for phrase, slot, key in _phrases(language):
-        start = low.find(phrase)
+        start = low.find(phrase) if letters.issuperset(phrase) else -1
         while start >= 0:
             end = start + len(phrase)
             whole = language == "zh" or not (
@@ -219,7 +222,11 @@ def _hits(prompt: str, language: str) -> tuple[tuple[int, int, str, str], ...]:
 def _means_thing(text: str, start: int, end: int, key: str, language: str) -> bool:
     """Whether the name of a thing means it: "an orange sky" has no orange in it, and 光线 no thread."""
     if language == "zh":
-        return end - start > 1 or concept(key).kind in _LIVING or bool(_COUNTED.search(text[:start]))
+        return (
+            end - start > 1
+            or concept(key).kind in _LIVING
+            or bool(_COUNTED.search(text, max(0, start - 2), start))
+        )
     following = re.match(r"[ -]([a-z]+)", text[end:])
     word = following[1] if following else ""
     if word.startswith("colo") or not word:

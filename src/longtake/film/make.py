@@ -32,6 +32,7 @@ from longtake.footage import animated, animates, encode_frames, encode_picture
 from longtake.model.device import autocast_dtype
 from longtake.provenance.keys import MasterKey
 from longtake.provenance.latent import LatentMark
+from longtake.video import check_file
 from longtake.world.scene import Scene
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ def _fingerprint(models: Models) -> str:
 
 def _digest_of(path: Path) -> str:
     """Digest of a picture's file. Raises MediaError when it cannot be read."""
+    check_file(path)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longtake.errors import KeyFileError, OutputError
+from longtake.provenance.findings import finding
 from longtake.provenance.keys import data_dir, private_file
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -72,13 +73,16 @@ def sign(
         ) from None
 
 
-def read(path: Path, folder: Path | None = None) -> Signature:
-    """The manifest of a file, checked against the root of this user. Never raises for what a file may hold."""
+def read(path: Path, folder: Path | None = None, language: str = "en") -> Signature:
+    """The manifest of a file, checked against the root of this user. Never raises for what a file may hold.
+
+    `language`: en or zh, of `detail`.
+    """
     import c2pa
 
     mime = _mime(path)
     if mime is None:
-        return Signature("none", detail="no C2PA for this kind of file")
+        return Signature("none", detail=finding("no_c2pa_kind", language))
     root = (folder or data_dir()) / _ROOT
     try:
         anchors = root.read_text(encoding="ascii") if root.exists() else None
@@ -88,13 +92,11 @@ def read(path: Path, folder: Path | None = None) -> Signature:
             c2pa.Reader(mime, file, context=context) as reader,
         ):
             store = json.loads(reader.json())
-    except c2pa.C2paError as error:
-        if isinstance(error, c2pa.C2paError.ManifestNotFound):
-            return Signature("none", detail="no C2PA manifest")
-        return Signature("none", detail=f"no readable C2PA manifest ({_short(error)})")
-    except (OSError, ValueError) as error:
-        return Signature("none", detail=f"no readable C2PA manifest ({_short(error)})")
-    return _read_store(store)
+    except c2pa.C2paError.ManifestNotFound:
+        return Signature("none", detail=finding("no_c2pa", language))
+    except (c2pa.C2paError, OSError, ValueError) as error:
+        return Signature("none", detail=finding("unreadable_c2pa", language, reason=_short(error)))
+    return _read_store(store, language)
 
 
 def _mime(path: Path) -> str | None:
@@ -111,7 +113,7 @@ def _mime(path: Path) -> str | None:
     return "image/png" if head[:4] == b"\x89PNG" else "image/jpeg" if head[:3] == b"\xff\xd8\xff" else None
 
 
-def _read_store(store: dict[str, Any]) -> Signature:
+def _read_store(store: dict[str, Any], language: str) -> Signature:
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
     assertions = {
         a.get("label", ""): a.get("data", {}) for a in manifest.get("assertions", []) if isinstance(a, dict)
@@ -132,11 +134,7 @@ def _read_store(store: dict[str, Any]) -> Signature:
     claimed = str(store.get("validation_state", "Invalid")).lower()
     state: State = "trusted" if claimed == "trusted" else "valid" if claimed == "valid" else "invalid"
     signer = str((manifest.get("signature_info") or {}).get("issuer", "unknown"))
-    said = {
-        "trusted": "signed by this installation",
-        "valid": f"unchanged since signed by {signer}, whom nothing here vouches for",
-        "invalid": "present, but the file was changed after signing or the signature is wrong",
-    }[state]
+    said = finding(state, language, signer=signer)
     return Signature(state, signer, source, source in (GENERATED, EDITED), mark, said)
 
 

@@ -16,6 +16,7 @@ from longtake.errors import MediaError
 from longtake.provenance import aigc, label, payload, signature
 from longtake.provenance.detect import SYNC_HIT, Reading, detect
 from longtake.provenance.evidence import WINDOW, windows, working_size
+from longtake.provenance.findings import finding
 from longtake.provenance.keys import KeyRing, find_ring
 from longtake.provenance.xmp import from_xmp
 from longtake.video import Frame, is_picture, read_metadata, read_picture, sample_grey
@@ -56,18 +57,19 @@ class Report:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1)
 
 
-def verify(path: Path | str, thorough: bool = True, pixel: bool = True) -> Report:
+def verify(path: Path | str, thorough: bool = True, pixel: bool = True, language: str = "en") -> Report:
     """Look for every mark in a video or picture. Raises MediaError when the file cannot be read.
 
     Bounded in time and memory for any file. `thorough` looks for the pixel mark in cropped, scaled, stretched and
     turned pictures too; without it only where an untouched file has it. `pixel`: look for it at all.
+    `language`: en or zh, of what the signals say; their names and the verdict are always English.
     """
     file = Path(path)
     still = is_picture(file)
     metadata = picture_metadata(file) if still else read_metadata(file)
     found = aigc.parse(metadata.get(aigc.KEY))
     record = _record(metadata.get(aigc.RECORD))
-    signed = signature.read(file)
+    signed = signature.read(file, language=language)
     ring = find_ring()
     scores: list[float] = []
     frames = _labelled(iter([_grey(file)]) if still else sample_grey(file, working_size), scores)
@@ -76,10 +78,10 @@ def verify(path: Path | str, thorough: bool = True, pixel: bool = True) -> Repor
     for _ in islice(frames, 1 + WINDOW * (SAMPLED - len(scores))):
         pass  # the mark may have been found before the label was looked at often enough
     signals = (
-        _label_signal(scores),
-        _pixel_signal(reading, ring),
-        _aigc_signal(found),
-        _signature_signal(signed),
+        _label_signal(scores, language),
+        _pixel_signal(reading, ring, language),
+        _aigc_signal(found, language),
+        _signature_signal(signed, language),
     )
     mark = f"{reading.ident:010x}" if reading.ident is not None else ""
     produce_id = str(found["ProduceID"]) if found and found.get("ProduceID") else ""
@@ -88,7 +90,8 @@ def verify(path: Path | str, thorough: bool = True, pixel: bool = True) -> Repor
         verdict: Verdict = "no marks found"
     else:
         verdict = "generated, altered" if wrong else "generated"
-    return Report(str(file), verdict, signals, produce_id, record, mark, tuple(wrong))
+    altered = tuple(finding(key, language) for key in wrong)
+    return Report(str(file), verdict, signals, produce_id, record, mark, altered)
 
 
 def _contradictions(
@@ -99,64 +102,64 @@ def _contradictions(
     ring: KeyRing | None,
     produce_id: str,
 ) -> list[str]:
-    """What shows that the file is no longer as it was made."""
+    """What shows that the file is no longer as it was made; keys of its lines."""
     label_seen, pixel_seen, has_aigc, _ = (signal.found for signal in signals)
     marks, request = ((record or {}).get(part) for part in ("marks", "request"))
     marks, request = (part if isinstance(part, dict) else {} for part in (marks, request))
     wrong = []
     if signed.state == "invalid":
-        wrong.append("the file was changed after it was signed")
+        wrong.append("changed")
     if pixel_seen and not mark:
-        wrong.append("the pixel mark is damaged: found, but its id cannot be read")
+        wrong.append("damaged")
     if pixel_seen and not has_aigc:
-        wrong.append("the metadata was removed")
+        wrong.append("no_metadata")
     if pixel_seen and signed.state == "none":
-        wrong.append("the signature was removed")
+        wrong.append("no_signature")
     if record is not None and request.get("label") is True and not label_seen:
-        wrong.append("the visible label is gone")
+        wrong.append("no_label")
     said = str(marks.get("pixel_mark", "none"))
     readable = ring is not None and marks.get("key") in {key.fingerprint for key in ring.keys}
     if readable and not said.startswith("none") and not pixel_seen:
-        wrong.append("the pixel mark is gone")
+        wrong.append("no_mark")
     if mark and produce_id and mark != f"{payload.mark_id(produce_id):010x}":
-        wrong.append("the pixel mark belongs to another file than the metadata")
+        wrong.append("other_metadata")
     if mark and signed.mark and signed.mark != mark:
-        wrong.append("the pixel mark belongs to another file than the signature")
+        wrong.append("other_signature")
     if label_seen and not (pixel_seen or has_aigc or signed.generated):
-        wrong.append("only the visible label is left")
+        wrong.append("only_label")
     return wrong
 
 
-def _label_signal(scores: list[float]) -> Signal:
+def _label_signal(scores: list[float], language: str) -> Signal:
     share = sum(score >= label.MATCH for score in scores) / max(1, len(scores))
-    detail = (
-        f"in {share:.0%} of {len(scores)} frames looked at, best correlation {max(scores, default=0):.2f}"
-    )
+    detail = finding("label", language, share=share, frames=len(scores), best=max(scores, default=0.0))
     return Signal("visible label", share >= 0.5, detail)
 
 
-def _pixel_signal(reading: Reading, ring: KeyRing | None) -> Signal:
+def _pixel_signal(reading: Reading, ring: KeyRing | None, language: str) -> Signal:
     if ring is None:
-        return Signal("pixel mark", False, "not looked for: there are no keys on this machine")
+        return Signal("pixel mark", False, finding("no_keys", language))
     if reading.ident is not None:
-        detail = f"id {reading.ident:010x}, key {reading.version}, sync {reading.z:.1f} sigma"
+        ident = f"{reading.ident:010x}"
+        detail = finding("pixel_id", language, ident=ident, version=reading.version, sigma=reading.z)
     else:
-        detail = f"sync {reading.z:.1f} sigma, {SYNC_HIT:g} needed"
+        detail = finding("pixel", language, sigma=reading.z, needed=SYNC_HIT)
     return Signal("pixel mark", reading.found, detail)
 
 
-def _aigc_signal(found: dict[str, Any] | None) -> Signal:
+def _aigc_signal(found: dict[str, Any] | None, language: str) -> Signal:
     if found is None:
-        return Signal("AIGC metadata", False, "no AIGC key")
-    certainty = {"1": "", "2": ", possibly generated", "3": ", suspected"}[found["Label"]]
-    producer, ident = (str(found.get(key) or "unknown")[:80] for key in ("ContentProducer", "ProduceID"))
-    return Signal("AIGC metadata", True, f"producer {producer}, id {ident}{certainty}")
+        return Signal("AIGC metadata", False, finding("no_aigc", language))
+    kind = {"1": "aigc", "2": "aigc_possibly", "3": "aigc_suspected"}[found["Label"]]
+    unnamed = finding("unnamed", language)
+    producer, ident = (str(found.get(key) or unnamed)[:80] for key in ("ContentProducer", "ProduceID"))
+    return Signal("AIGC metadata", True, finding(kind, language, producer=producer, ident=ident))
 
 
-def _signature_signal(signed: signature.Signature) -> Signal:
-    claim = {signature.CAMERA: "; it claims a camera, which is not proof"}.get(signed.source_type, "")
+def _signature_signal(signed: signature.Signature, language: str) -> Signal:
+    claim = finding("claims_camera", language) if signed.source_type == signature.CAMERA else ""
     if signed.generated:
-        claim = "; it says AI-generated"
+        claim = finding("claims_generated", language)
     return Signal("C2PA signature", signed.generated, signed.detail + claim)
 
 

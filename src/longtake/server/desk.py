@@ -138,7 +138,7 @@ def _check_animatic(order: Order) -> None:
     if order.task != "generate":
         raise ApiError(400, f"an animatic is made of words or a storyboard; {order.task} needs a model",
                        "invalid_value", "model")  # fmt: skip
-    taken = next((name for name in ("steps", "guidance", "negative") if name in order.extra), None)
+    taken = next((name for name in ("steps", "guidance", "takes", "negative") if name in order.extra), None)
     if taken or order.inputs:
         field = taken or "input_reference"
         raise ApiError(

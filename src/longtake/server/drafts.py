@@ -1,5 +1,5 @@
-"""Storyboards are directed and repaired in a process of their own: some prompts keep the rules busy for a minute, and
-a server that answers others must not wait for them.
+"""Storyboards are directed and repaired in a process of their own: a server that answers others does not wait for a
+long script, nor for an endpoint.
 
 `python -m longtake.server.drafts` reads one JSON object from standard input and answers with one: a board with the
 director's notes and what lint still finds, or an error.
@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 from longtake.errors import LongtakeError
+from longtake.server.child import answer_of, bare_environment
 from longtake.server.config import PACKAGED, Config
-from longtake.server.media import bare_environment
 from longtake.server.sandbox import limit
 from longtake.server.wire import ApiError
 
@@ -48,27 +48,16 @@ class Drafts:
     async def _run(self, asked: dict[str, Any], director: str) -> dict[str, Any]:
         is_local = director == "rules"
         async with self._turns:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "longtake.server.drafts", stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-                env=bare_environment() if is_local else dict(os.environ),  # an endpoint wants its key
-            )  # fmt: skip
-            try:
-                answer, _ = await asyncio.wait_for(
-                    process.communicate(json.dumps(asked).encode()), _SECONDS + 10 if is_local else _ENDPOINT_SECONDS
-                )  # fmt: skip
-            except TimeoutError:
-                answer = b""
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+            found = await answer_of(
+                "longtake.server.drafts",
+                given=json.dumps(asked).encode(),
+                seconds=_SECONDS + 10 if is_local else _ENDPOINT_SECONDS,
+                environment=bare_environment() if is_local else dict(os.environ),  # an endpoint wants its key
+            )
         field = "prompt" if "direct" in asked else "storyboard"
-        try:
-            found: dict[str, Any] = json.loads(answer)
-        except ValueError:
+        if found is None:
             words = f"{field}: it takes the director too long; say it in fewer words"
-            raise ApiError(400, words, "invalid_value", field) from None
+            raise ApiError(400, words, "invalid_value", field)
         if "error" in found:
             raise ApiError(400, found["error"], "invalid_value", field)
         return found

@@ -23,6 +23,7 @@ from longtake.server.schema import COMPLETED, FAILED, QUEUED, previews
 from longtake.server.schema import webhooks as receivers
 from longtake.server.videos import fitting, shown
 from longtake.server.wire import ApiError
+from longtake.wording import LANGUAGES
 
 router = APIRouter(prefix="/v1/longtake", tags=["longtake"], responses=ERRORS)
 _MOST_LISTENERS = 256
@@ -169,10 +170,13 @@ async def blend(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Response
 
 @router.post("/verify", summary="Look for the marks of an AI-made file", openapi_extra=body("VerifyFile"))
 async def verify(http: HttpRequest, desk: TheDesk, caller: TheCaller) -> Response:
-    form = await forms.read_form(http, ("file",), desk.config.limits.field_bytes)
+    form = await forms.read_form(http, ("file", "language"), desk.config.limits.field_bytes)
     if not isinstance(form.get("file"), UploadFile):
         raise ApiError(400, "file must be a picture or a video", "missing_required_parameter", "file")
-    report = await desk.intake.verify(form["file"])
+    language = forms.text(form, "language", "en")
+    if language not in LANGUAGES:
+        raise ApiError(400, "language: choose en or zh", "invalid_value", "language")
+    report = await desk.intake.verify(form["file"], language)
     return JSONResponse(report)
 
 

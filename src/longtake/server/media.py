@@ -6,9 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from longtake.server import fetch
+from longtake.server.child import answer_of, bare_environment
 from longtake.server.config import Limits
 from longtake.server.files import Storage
 from longtake.server.sandbox import Media, sniff
@@ -57,8 +56,8 @@ class Intake:
                     raise ApiError(400, f"{param}: {error}", "invalid_url", param) from None
             return await self._take(source, name, wanted, param)
 
-    async def verify(self, given: UploadFile) -> dict[str, Any]:
-        """What `longtake verify` says of an upload. Raises ApiError."""
+    async def verify(self, given: UploadFile, language: str) -> dict[str, Any]:
+        """What `longtake verify` says of an upload, in English or Chinese (en, zh). Raises ApiError."""
         with tempfile.TemporaryDirectory(dir=self._folder) as room:
             source = Path(room) / "given"
             await run_in_threadpool(_spill, given, source)
@@ -68,7 +67,7 @@ class Intake:
                 raise ApiError(400, "file is neither a picture nor a video", "invalid_media", "file")
             named = source.rename(source.with_name("the-file.mp4" if kind == "video" else "the-file.png"))
             async with self._turns:
-                return await self._run("verify", named, named, "file")
+                return await self._run("verify", named, named, "file", language=language)
 
     async def _take(self, source: Path, name: str, wanted: tuple[str, ...], param: str) -> Media:
         with open(source, "rb") as file:
@@ -86,27 +85,19 @@ class Intake:
     async def _convert(self, kind: str, source: Path, target: Path, param: str) -> Media:
         return Media(**await self._run(kind, source, target, param))
 
-    async def _run(self, kind: str, source: Path, target: Path, param: str) -> dict[str, Any]:
+    async def _run(
+        self, kind: str, source: Path, target: Path, param: str, language: str = "en"
+    ) -> dict[str, Any]:
         """One visit to the sandbox. Raises ApiError."""
         bounds = {key: getattr(self._limits, key) for key in ("pixels", "media_seconds", "decode_seconds")}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "longtake.server.sandbox", kind, str(source), str(target), json.dumps(bounds),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env=bare_environment(),
+        bounds["language"] = language
+        found = await answer_of(
+            "longtake.server.sandbox", kind, str(source), str(target), json.dumps(bounds),
+            seconds=self._limits.decode_seconds + 5, environment=bare_environment(),
         )  # fmt: skip
-        try:
-            answer, _ = await asyncio.wait_for(process.communicate(), self._limits.decode_seconds + 5)
-        except TimeoutError:
-            answer = b""
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        try:
-            found: dict[str, Any] = json.loads(answer)
-        except ValueError:
+        if found is None:
             message = "cannot be read within the limits of time and memory; send a smaller or shorter file"
-            raise ApiError(400, f"{param} {message}", "invalid_media", param) from None
+            raise ApiError(400, f"{param} {message}", "invalid_media", param)
         if "error" in found:
             raise ApiError(400, f"{param}: {found['error']}", "invalid_media", param)
         return found
@@ -126,11 +117,3 @@ def _data(url: str, param: str) -> bytes:
         return base64.b64decode(body, validate=True)
     except (ValueError, binascii.Error):
         raise ApiError(400, f"{param}: a data: address must be base64", "invalid_url", param) from None
-
-
-def bare_environment() -> dict[str, str]:
-    """No secret of the server reaches the process that opens a stranger's file; where the marks' keys lie does."""
-    kept = (
-        "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "HOME", "TMPDIR", "LONGTAKE_DATA", "XDG_DATA_HOME"
-    )  # fmt: skip
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"OMP_NUM_THREADS": "1"}

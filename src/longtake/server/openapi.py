@@ -84,7 +84,7 @@ _BODIES: dict[str, tuple[dict[str, Any], list[str], tuple[str, ...]]] = {
         ["name", "video"],
         (),
     ),
-    "VerifyFile": ({"file": _FILE}, ["file"], ()),
+    "VerifyFile": ({"file": _FILE, "language": {"enum": ["en", "zh"], "default": "en"}}, ["file"], ()),
     "MoveVideo": ({"before": {"type": "string", "nullable": True}}, [], ()),
     "CreateWebhook": (
         {"url": {"type": "string", "maxLength": 2000}, "secret": {"type": "string"}},

@@ -159,7 +159,7 @@ def main() -> None:
         if kind == "verify":
             from longtake.provenance.verify import verify
 
-            print(json.dumps(json.loads(verify(source).to_json())))
+            print(json.dumps(json.loads(verify(source, language=bounds["language"]).to_json())))
         else:
             print(json.dumps(vars(convert(kind, source, target, bounds["pixels"], bounds["media_seconds"]))))
     except LongtakeError as error:

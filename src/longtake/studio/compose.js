@@ -13,6 +13,7 @@ const SIZES = [
   [1280, 720],
   [1920, 1080],
 ];
+const TAKES = ["1", "2", "3"];
 const MUSIC = ["auto", "none", "calm", "warm", "bright", "night", "tense"];
 
 const state = {
@@ -24,6 +25,7 @@ const state = {
   height: 720,
   model: "",
   seed: "",
+  takes: "",
   oneTake: false,
   sound: true,
   music: "auto",
@@ -86,6 +88,7 @@ export function script() {
 export function recipe() {
   /** @type {Record<string, any>} */
   const values = { model: state.model, sound: state.sound, music: state.music };
+  if (state.takes !== "") values.takes = Number(state.takes);
   if (state.steps !== "") values.steps = Number(state.steps);
   if (state.guidance !== "") values.guidance = Number(state.guidance);
   if (state.negative !== "") values.negative = state.negative;
@@ -355,7 +358,7 @@ function begin() {
 
 function advanced() {
   const own = t("modelsOwn");
-  const isOpen = state.steps || state.guidance || state.negative || state.seed;
+  const isOpen = state.takes || state.steps || state.guidance || state.negative || state.seed;
   return el(
     "details",
     {
@@ -372,6 +375,10 @@ function advanced() {
         el("span", {}, t("seed")),
         bound("seed", { type: "number", min: 0, max: 4294967295, step: 1, placeholder: t("seedAny") }),
       ),
+      field(t("takes"), chosen("takes", [["", t("takesUsual")], ...TAKES.map((count) => [count, count])]), {
+        "data-field": "takes",
+        title: t("takesHint"),
+      }),
       field(
         t("music"),
         chosen(

@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { byId, el, icon, replace } from "./dom.js";
 import { droppable } from "./drag.js";
-import { named, t } from "./i18n.js";
+import { currentLanguage, named, t } from "./i18n.js";
 
 /** @typedef {{verdict: string, signals: {name: string, found: boolean, detail: string}[], altered: string[], produce_id: string, record: any}} Report */
 
@@ -10,7 +10,7 @@ import { named, t } from "./i18n.js";
 let seen = null;
 
 export function startVerify() {
-  document.addEventListener("language", render);
+  document.addEventListener("language", () => (seen ? examine(seen.file) : render()));
   render();
 }
 
@@ -21,6 +21,7 @@ export async function examine(file) {
   render();
   const form = new FormData();
   form.append("file", file);
+  form.append("language", currentLanguage());
   try {
     mine.report = await call("POST", "v1/longtake/verify", form);
   } catch (error) {

@@ -49,6 +49,12 @@ export const WORDS = {
   model: ["Model", "模型"],
   seed: ["Seed", "种子"],
   seedAny: ["any", "随机"],
+  takes: ["Takes", "每镜条数"],
+  takesUsual: ["as usual", "默认"],
+  takesHint: [
+    "How often each shot is made at most; the take that shows best what was asked is kept",
+    "每个镜头最多拍几条；保留最符合描述的一条",
+  ],
   oneTake: ["One take", "一镜到底"],
   sound: ["Sound", "声音"],
   music: ["Music", "配乐"],

@@ -33,6 +33,8 @@ Threads = Annotated[int | None, typer.Option(help="Threads torch may use; all co
 Sizes = Annotated[
     str | None, typer.Option(help="Sizes such as 320x192,256x256; all of the preset by default.")
 ]
+Encoded = Annotated[Path, typer.Option(help="Folder of encoded clips.")]
+Clips = Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what the run would cost.")]
 Compile = Annotated[bool, typer.Option(help="Compile the networks: slower to start, then faster.")]
 
@@ -206,7 +208,7 @@ def dit_command(
     init: Annotated[Path | None, typer.Option(help="A model to start from.")] = None,
     preset: Preset = "pocket",
     size: Sizes = None,
-    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 32,
+    clips: Clips = 32,
     compile: Compile = True,
     dry_run: DryRun = False,
 ) -> None:
@@ -237,7 +239,7 @@ def dit_command(
 @takes(sitting)
 def lora_command(
     how: Sitting,
-    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    data: Encoded,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log and lora.safetensors.")],
     init: Annotated[Path, typer.Option(help="The model the adapter is for.")],
     rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 8,
@@ -245,7 +247,7 @@ def lora_command(
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     preset: Preset = "pocket",
     size: Sizes = None,
-    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 8,
+    clips: Clips = 8,
 ) -> None:
     """Fine-tune a model by a small adapter on encoded clips; `longtake generate --lora` uses it."""
     from longtake.train.data import Mixture
@@ -263,7 +265,7 @@ def lora_command(
 @takes(sitting)
 def distill_command(
     how: Sitting,
-    data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],
+    data: Encoded,
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log, adapter and model.")],
     init: Annotated[Path, typer.Option(help="The model that shall take fewer steps.")],
     student_steps: Annotated[int, typer.Option(help="Steps it shall take, without guidance.")] = 4,
@@ -273,7 +275,7 @@ def distill_command(
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     preset: Preset = "pocket",
     size: Sizes = None,
-    clips: Annotated[int, typer.Option(help="Clips in a batch; an image batch has four times as many.")] = 16,
+    clips: Clips = 16,
     compile: Compile = True,
 ) -> None:
     """Teach a model to make in few steps without guidance what takes it twice as many with it."""
