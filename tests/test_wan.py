@@ -18,7 +18,7 @@ from longtake.model import wan
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig
 from longtake.model.wan_keys import dit_config, vae_config
-from longtake.model.wan_vae import WanVAE
+from longtake.model.wan_vae import Memory, Up, WanVAE
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -93,6 +93,17 @@ def test_autoencoder_in_bfloat16_is_near_float32_and_no_farther_than_diffusers(v
     assert decoded < HALF and encoded < HALF
     assert decoded < strayed(theirs.decode(half_raw).sample, frames)
     assert encoded < strayed(scaled(theirs.encode(half_pixels).latent_dist.mode(), ours), latents)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@torch.no_grad()
+def test_doubling_as_one_convolution_is_doubling(dtype: torch.dtype, error: float) -> None:
+    up, x = Up(8, 6, temporal=False), torch.randn(2, 8, 3, 5, 4)
+    frames = x.transpose(1, 2).flatten(0, 1)
+    exact = up.double().resample(frames.double())
+    made = up.to(dtype)(x.to(dtype), Memory())
+    assert made.dtype == dtype and made.shape == (2, 6, 3, 10, 8)
+    assert strayed(made.transpose(1, 2).flatten(0, 1), exact) < error
 
 
 @pytest.mark.parametrize("variant", ["t2v", "i2v"])

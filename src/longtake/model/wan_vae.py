@@ -9,7 +9,7 @@ Axes: pixels b c t h w in [-1, 1], latents b z f h w with t = 1 + 4 (f - 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -54,17 +54,20 @@ class CausalConv(nn.Conv3d):
         size = (*x.shape[:2], start + x.shape[2], *x.shape[3:])
         whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
         before, here = whole.split([start, x.shape[2]], 2)
-        if start:
-            missing = start - (0 if last is None else last.shape[2])
-            before[:, :, :missing].zero_()
-            if last is not None:
-                before[:, :, missing:].copy_(last)
-                del last
+        if last is None:
+            before.zero_()
+            last = torch.zeros_like(whole[:, :, :1].expand(-1, -1, back, -1, -1))
+        else:
+            before.copy_(last)
         if norm is None:
             here.copy_(x)
         else:
             norm.write(x, here, silu=True)
-        memory.append(whole[:, :, -back:].clone())
+        seen = min(back, whole.shape[2])
+        last[:, :, back - seen :] = whole[
+            :, :, whole.shape[2] - seen :
+        ]  # in its place: memory is not torn to holes
+        memory.append(last)
         del x  # where nobody else holds it, its memory goes to the result
         if start:
             return self(whole)  # type: ignore[no-any-return]
@@ -82,16 +85,13 @@ class CausalConv(nn.Conv3d):
         slow = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not slow or steps == 1 or stride != 1:
             return super().forward(x)
-        frames = x.shape[2] - steps + 1
-        padding = self.padding[1:]
-        total: Tensor | None = None
-        for step in range(steps):
-            part = rearrange(x[:, :, step : step + frames], "b c t h w -> (b t) c h w")
-            bias = self.bias if total is None else None
-            made = F.conv2d(part, self.weight[:, :, step], bias, padding=padding)
-            total = made if total is None else total.add_(made)
-        assert total is not None
-        return rearrange(total, "(b t) c h w -> b c t h w", b=len(x))
+        made: list[Tensor] = []
+        for begin in range(x.shape[2] - steps + 1):
+            frame = F.conv2d(x[:, :, begin], self.weight[:, :, 0], self.bias, padding=self.padding[1:])
+            for step in range(1, steps):
+                frame += F.conv2d(x[:, :, begin + step], self.weight[:, :, step], padding=self.padding[1:])
+            made.append(frame)
+        return rearrange(made, "t b c h w -> b c t h w")
 
 
 class ChannelNorm(nn.Module):
@@ -199,7 +199,32 @@ class Up(nn.Module):
                 memory.append(x.new_zeros(*x.shape[:2], 2, *x.shape[3:]))
             else:
                 x = rearrange(self.time_conv.after(x, memory), "b (two c) t h w -> b c (t two) h w", two=2)
-        return _framewise(self.resample, x)
+        return _framewise(self._twice, x)
+
+    def _twice(self, x: Tensor) -> Tensor:
+        """b c h w -> b o 2h 2w: as `resample`, in four ninths of its products and without the picture between.
+
+        Of three rows of the doubled picture two are equal, and their weights add up: for an even row the last two, for
+        an odd one the first two. So each of the four places in a cell sees two by two cells.
+        """
+        conv = self.resample[1]
+        assert isinstance(conv, nn.Conv2d)
+        if x.device.type != "cpu":
+            return self.resample(x)  # type: ignore[no-any-return]
+        h, w = x.shape[2:]
+        pairs = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # place, tap, row
+        kernels = torch.einsum("o i y x, p a y, q b x -> p q o i a b", conv.weight.float(), pairs, pairs)
+        kernels = rearrange(kernels, "p q o i a b -> (p q o) i a b").to(conv.weight.dtype)
+        bias = None if conv.bias is None else repeat(conv.bias, "o -> (places o)", places=4)
+        kernels = kernels.contiguous(memory_format=torch.channels_last)
+        cells = F.conv2d(x, kernels, bias, padding=1)  # one row and column more than x
+        cells = rearrange(cells, "b (p q o) h w -> p q b o h w", p=2, q=2)
+        size = (*cells.shape[2:4], 2 * h, 2 * w)
+        out = torch.empty(size, dtype=cells.dtype, memory_format=torch.channels_last)
+        for p in range(2):
+            for q in range(2):
+                out[..., p::2, q::2] = cells[p, q, ..., p : p + h, q : q + w]
+        return out
 
 
 class ResidualDown(nn.Module):
@@ -412,7 +437,7 @@ def _tiles(rows: int, tile: int) -> Iterator[tuple[int, int, int, int]]:
         yield max(0, begin - REACH), begin, end, min(rows, end + REACH)
 
 
-def _framewise(layer: nn.Module, x: Tensor) -> Tensor:
+def _framewise(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """A layer for pictures, over every frame of b c t h w."""
     t = x.shape[2]
     y: Tensor = layer(rearrange(x, "b c t h w -> (b t) c h w"))
