@@ -2,11 +2,12 @@
 
 - PyTorch gives float32 products on x86 to MKL, which has no AVX-512 code for processors that are not Intel's: there
   oneDNN takes half the time.
-- What comes between a layer and its GELU is never written out: a feed-forward holds half as much, and GELU, which PyTorch
-  computes apart and slowly in its tanh form, costs nothing. The activation sees what it is given in float32.
-- PyTorch's fused attention for CPUs multiplies in bfloat16 by AMX alone and elsewhere by MKL in float32. Here scores are
-  written out for some queries of one head at a time, few enough for the cache: products of scores are in float32, as
-  the fused ones are, those with values in the dtype of the values.
+- What comes between a layer and its GELU is never written out: a feed-forward holds half as much, and GELU, which
+  PyTorch computes apart and slowly in its tanh form, costs nothing. The activation sees what it is given in float32.
+  Nor is the wide middle of a feed-forward held for all tokens at once.
+- PyTorch's fused attention for CPUs multiplies in bfloat16 by AMX alone, and elsewhere by MKL in float32. Here scores
+  are written out for some queries of one head at a time, few enough for the cache: products of queries and keys are in
+  float32, as the fused ones are, those with values in the dtype of the values.
 
 Results differ by rounding alone, and are as near to the exact ones.
 Axes: heads b k l d.
@@ -19,10 +20,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from longtake.model.dit import Attend, Attention, Gelu
+from longtake.model.dit import Attend, Attention, FeedForward, Gelu
 
 SCORES = 2**19
 """As many scores are written out at once: 2 MB."""
+TOKENS = 1024
+"""As many tokens go through a feed-forward at once."""
 
 
 def use_products(network: nn.Module, attention: bool = True) -> None:
@@ -37,6 +40,8 @@ def use_products(network: nn.Module, attention: bool = True) -> None:
             module.__dict__["forward"] = _linear(module, module.forward)
         elif isinstance(module, Gelu):
             module.__dict__["forward"] = _activated(module, module.forward)
+        elif isinstance(module, FeedForward):
+            module.__dict__["forward"] = _in_pieces(module.forward)
         elif isinstance(module, Attention) and attention:
             module.attend = attending(module.attend)
 
@@ -55,6 +60,17 @@ def _activated(module: Gelu, apart: Callable[[Tensor], Tensor]) -> Callable[[Ten
         return _product(x, layer, "gelu", module.approximate) if bare and _can(x, layer) else apart(x)
 
     return forward
+
+
+def _in_pieces(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def pieces(x: Tensor) -> Tensor:
+        tokens = x.shape[:-1].numel()
+        if tokens <= TOKENS or x.device.type != "cpu" or torch.is_grad_enabled():
+            return forward(x)
+        some = x.reshape(tokens, -1).split(TOKENS)
+        return torch.cat([forward(piece) for piece in some]).view(*x.shape[:-1], -1)
+
+    return pieces
 
 
 def _product(x: Tensor, layer: nn.Linear, activation: str, form: str) -> Tensor:
@@ -115,7 +131,9 @@ def by_heads(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Ten
                 scores = multiply(q[b, head, some].float(), keys, None, "none", [], "")
                 if mask is not None:
                     add = mask[b, head, some]
-                    scores = scores.masked_fill_(~add, -torch.inf) if add.dtype == torch.bool else scores.add_(add)
+                    scores = (
+                        scores.masked_fill_(~add, -torch.inf) if add.dtype == torch.bool else scores.add_(add)
+                    )
                 weights = torch.softmax(scores, -1).to(v.dtype)
                 out[b, head, some] = multiply(weights, values, None, "none", [], "")
     return out
