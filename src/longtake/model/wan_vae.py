@@ -9,6 +9,7 @@ Axes: pixels b c t h w in [-1, 1], latents b z f h w with t = 1 + 4 (f - 1).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -35,6 +36,28 @@ class Memory(list[Tensor]):
     def __init__(self, kept: Memory | None = None) -> None:
         super().__init__()
         self.kept = kept or None
+        self._room: Tensor | None = None
+
+    def room(self, size: tuple[int, ...], like: Tensor) -> Tensor:
+        """A tensor of this size (b c t h w, channels last) to be written, in the dtype and on the device of `like`.
+
+        On a CPU without gradients it lies where the one before lay: a large piece of memory that is new each time is
+        slow to come by, and leaves holes.
+        """
+        b, c, *places = size
+        count = math.prod(size)
+        if like.device.type != "cpu" or torch.is_grad_enabled():
+            room = torch.empty(count, dtype=like.dtype, device=like.device)
+        else:
+            if self._room is None or len(self._room) < count:
+                self._room = None
+                self._room = torch.empty(count, dtype=like.dtype)
+            room = self._room[:count]
+        return rearrange(room.view(b, *places, c), "b t h w c -> b c t h w")
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        self._room = None
 
     def last(self) -> Tensor | None:
         """What the layer kept that now runs, None in a first piece."""
@@ -51,8 +74,7 @@ class CausalConv(nn.Conv3d):
         """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
         back, last = self.kernel_size[0] - 1, memory.last()
         start = 0 if last is None and x.shape[2] == 1 else back
-        size = (*x.shape[:2], start + x.shape[2], *x.shape[3:])
-        whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        whole = memory.room((*x.shape[:2], start + x.shape[2], *x.shape[3:]), x)
         before, here = whole.split([start, x.shape[2]], 2)
         if last is None:
             before.zero_()
@@ -375,6 +397,7 @@ class WanVAE(nn.Module):
             memory = Memory(memory)
             x = rearrange(piece, "b c t (h r) (w q) -> b (c q r) t h w", r=patch, q=patch)
             moments = self.quant_conv(self.encoder(x.to(self._dtype), memory))
+            memory.close()
             mean, std = self._statistics(piece.device)
             yield ((moments[:, : self.config.z].float() - mean) / std).to(piece.dtype), memory
 
@@ -401,9 +424,11 @@ class WanVAE(nn.Module):
         before: Sequence[Memory | None] = memory or [None] * (1 + len(spans))
         kept = [Memory(of) for of in before]
         x = self.decoder.middle(self.post_quant_conv(raw), kept[0])
+        kept[0].close()
         rows: list[Tensor] = []
         for (top, begin, end, bottom), own in zip(spans, kept[1:], strict=True):
             y = self.decoder.outer(x[:, :, :, top:bottom], own)
+            own.close()
             cell = y.shape[3] // (bottom - top)
             rows.append(y[:, :, :, (begin - top) * cell : (end - top) * cell])
         patch = self.config.patch
