@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from longtake.adapt.fit import quicken
-from longtake.adapt.fused import fuse_activations
 from longtake.adapt.lora import Lora
 from longtake.adapt.lora_file import Patch
 from longtake.adapt.offload import Offload
+from longtake.adapt.onednn import use_products
 from longtake.adapt.parallel import one_by_one
 from longtake.adapt.quantise import quantise
 from longtake.adapt.text import Kept, keep_text
@@ -146,7 +146,7 @@ def test_a_fused_activation_is_the_activation(dtype: torch.dtype, error: float) 
         approximate="tanh",
     )
     apart_before = apart(layer(x).double(), exact)
-    fuse_activations(layer)
+    use_products(layer)
     assert layer(x).shape == exact.shape and layer(x).dtype == dtype
     assert apart(layer(x).double(), exact) < min(error, 1.01 * apart_before + 1e-7)
 

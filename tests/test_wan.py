@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 import wan_checkpoints as tiny
 
 from longtake.diffusion import solver
-from longtake.errors import RequestError, WeightsError
+from longtake.errors import MissingExtraError, RequestError, WeightsError
 from longtake.model import wan
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig
+from longtake.model.wan_files import find
 from longtake.model.wan_keys import dit_config, vae_config
-from longtake.model.wan_vae import WanVAE
+from longtake.model.wan_vae import Memory, Up, WanVAE
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -93,6 +95,17 @@ def test_autoencoder_in_bfloat16_is_near_float32_and_no_farther_than_diffusers(v
     assert decoded < HALF and encoded < HALF
     assert decoded < strayed(theirs.decode(half_raw).sample, frames)
     assert encoded < strayed(scaled(theirs.encode(half_pixels).latent_dist.mode(), ours), latents)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@torch.no_grad()
+def test_doubling_as_one_convolution_is_doubling(dtype: torch.dtype, error: float) -> None:
+    up, x = Up(8, 6, temporal=False), torch.randn(2, 8, 3, 5, 4)
+    frames = x.transpose(1, 2).flatten(0, 1)
+    exact = up.double().resample(frames.double())
+    made = up.to(dtype)(x.to(dtype), Memory())
+    assert made.dtype == dtype and made.shape == (2, 6, 3, 10, 8)
+    assert strayed(made.transpose(1, 2).flatten(0, 1), exact) < error
 
 
 @pytest.mark.parametrize("variant", ["t2v", "i2v"])
@@ -259,6 +272,75 @@ def test_parts_that_no_architecture_follows_from_are_named(
     safetensors.torch.save_file(left, path)
     with pytest.raises(WeightsError, match=message):
         wan.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "transformer/config.json",
+            '{"attention_head_dim": "x"}',
+            "'attention_head_dim' must be a positive whole",
+        ),
+        ("transformer/config.json", '{"eps": [1]}', "'eps' must be a positive number"),
+        ("transformer/x.safetensors.index.json", '{"weight_map": [1]}', "names no files"),
+        ("transformer/x.safetensors.index.json", '{"weight_map": {"a": 3}}', "names no files"),
+        ("text_encoder/config.json", '{"relative_attention_max_distance": "q"}', "must be a positive whole"),
+        (
+            "scheduler/scheduler_config.json",
+            '{"flow_shift": -1}',
+            "'flow_shift' must be a positive number, not -1",
+        ),
+        ("vae/config.json", '{"latents_mean": "a", "latents_std": [1]}', "no autoencoder of the Wan family"),
+    ],
+)
+def test_json_files_that_say_nonsense_are_named(tmp_path: Path, file: str, text: str, message: str) -> None:
+    tiny.PLAIN[0] = True
+    tiny.write_diffusers(tmp_path, "t2v")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(WeightsError, match=message):
+        wan.load(tmp_path)
+
+
+def test_without_the_extra_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.PLAIN[0] = True
+    tiny.write_diffusers(tmp_path, "t2v")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "longtake\[wan\]"'):
+        wan.load(tmp_path)
+    with pytest.raises(MissingExtraError, match=r'pip install "longtake\[wan\]"'):
+        wan.load_published("wan2.1-t2v-1.3b")
+
+
+def test_a_download_that_breaks_off_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def broken(*_: object, **__: object) -> str:
+        raise ConnectionError("peer closed connection\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", broken)
+    with pytest.raises(
+        WeightsError, match=r"cannot download Wan-AI/\S+: peer closed connection; .*--model FOLDER"
+    ):
+        wan.load_published("wan2.1-t2v-1.3b")
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_named(tmp_path: Path) -> None:
+    tiny.PLAIN[0] = True
+    tiny.write_diffusers(tmp_path, "t2v")
+    (found,) = (each for each in find(tmp_path) if each.part == "dit")
+    (path,) = (tmp_path / "transformer").glob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        wan.transformer(found)
+    path.write_bytes(whole + b"more")
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        wan.transformer(found)
+    safetensors.torch.save_file({"other": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="changed while it was being loaded"):
+        wan.transformer(found)
 
 
 def test_a_model_that_animates_asks_for_a_picture(tmp_path: Path) -> None:

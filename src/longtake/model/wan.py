@@ -24,7 +24,7 @@ from longtake.model.checkpoint import Models
 from longtake.model.dit import DiT
 from longtake.model.presets import DiTConfig, Recipe, TextConfig, WanConfig, WanVAEConfig
 from longtake.model.tensorfile import unfilled
-from longtake.model.wan_files import PICKLED, Found, find, is_wan, read_json, refuse_pickle
+from longtake.model.wan_files import PICKLED, Found, find, is_wan, read_json, refuse_pickle, stated
 from longtake.model.wan_keys import dit_config, vae_config
 from longtake.model.wan_vae import WanVAE
 
@@ -183,7 +183,7 @@ def load(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype | No
     vae_found, text_found = _only("vae", found, path), _only("text", found, path)
     vae = autoencoder(vae_found, dtype)
     text = _text(text_found, dtype)
-    config = _config(transformers, vae.config, text.config, index, folder, dits[0].config)
+    config = _config(transformers, vae.config, text.config, index, folder, dits[0])
     dit: nn.Module = transformers[0]
     if len(transformers) == 2:
         dit = Experts(transformers[0], transformers[1], config.boundary or 0.875)
@@ -213,8 +213,8 @@ def load_published(name: str) -> Models:
     except Exception as error:  # the hub raises its own, requests' and the system's
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"cannot download {PUBLISHED[name]}: {reason}; check the network and try again, it goes on where it "
-            f"stopped, or give the folder of a copy: --model FOLDER"
+            f"cannot download {PUBLISHED[name]}: {reason}; check the network and try again, whole files are kept, "
+            f"or give the folder of a copy: --model FOLDER"
         ) from error
     loaded = load(Path(folder))
     loaded.__dict__["name"] = name
@@ -264,7 +264,7 @@ def _whole(found: Found, what: str) -> Iterator[None]:
         raise WeightsError(
             f"{found.place} is no whole {what} of the Wan family: it lacks {error}; {fix}"
         ) from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise WeightsError(
             f"{found.place} is no {what} of the Wan family: its shapes are not those of one ({error}); {fix}"
         ) from error
@@ -272,12 +272,11 @@ def _whole(found: Found, what: str) -> Iterator[None]:
 
 def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
     """The transformer whose tensors were found. Raises WeightsError."""
-    stated = found.config
     dim = found.shapes.get("patch_embedding.weight", (0,))[0]
-    heads = stated.get("num_heads")
-    head_dim = stated.get("attention_head_dim") or (dim // heads if heads else 128)
+    heads = found.stated("num_heads", 0)
+    head_dim = found.stated("attention_head_dim", dim // heads if heads else 128)
     with _whole(found, "transformer"):
-        config = dit_config(found.shapes, head_dim, stated.get("eps", 1e-6))
+        config = dit_config(found.shapes, head_dim, found.stated("eps", 1e-6))
     with unfilled():
         dit = DiT(config)
     found.fill(dit, dtype)
@@ -286,9 +285,9 @@ def transformer(found: Found, dtype: torch.dtype | None = None) -> DiT:
 
 def autoencoder(found: Found, dtype: torch.dtype | None = None) -> WanVAE:
     """The autoencoder whose tensors were found. Raises WeightsError."""
-    stated = found.config
+    said = found.config
     with _whole(found, "autoencoder"):
-        config = vae_config(found.shapes, stated.get("latents_mean", ()), stated.get("latents_std", ()))
+        config = vae_config(found.shapes, said.get("latents_mean") or (), said.get("latents_std") or ())
     with unfilled():
         vae = WanVAE(config)
     found.fill(vae, dtype)
@@ -310,7 +309,6 @@ def _text(found: Found, dtype: torch.dtype | None) -> WanText:
         if "shared.weight" not in shapes and "encoder.embed_tokens.weight" in shapes:
             found.tensors["shared.weight"] = found.tensors["encoder.embed_tokens.weight"]
         found.tensors.setdefault("encoder.embed_tokens.weight", found.tensors["shared.weight"])
-        stated = found.config
         heads = found.shapes[bias][1]
         config = UMT5Config(
             vocab_size=found.shapes["shared.weight"][0],
@@ -320,7 +318,7 @@ def _text(found: Found, dtype: torch.dtype | None) -> WanText:
             num_layers=1 + max(int(k.split(".")[2]) for k in shapes if k.startswith("encoder.block.")),
             num_heads=heads,
             relative_attention_num_buckets=found.shapes[bias][0],
-            relative_attention_max_distance=stated.get("relative_attention_max_distance", 128),
+            relative_attention_max_distance=found.stated("relative_attention_max_distance", 128),
             dropout_rate=0.0,
         )
     with unfilled():
@@ -333,8 +331,14 @@ def _text(found: Found, dtype: torch.dtype | None) -> WanText:
 def _image(found: Found, dtype: torch.dtype | None) -> ImageEncoder:
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    stated = {k: v for k, v in found.config.items() if k not in ("architectures", "dtype", "torch_dtype")}
-    encoder = CLIPVisionModel(CLIPVisionConfig(**stated))  # its position numbers are no parameters
+    values = {k: v for k, v in found.config.items() if k not in ("architectures", "dtype", "torch_dtype")}
+    try:
+        encoder = CLIPVisionModel(CLIPVisionConfig(**values))  # its position numbers are no parameters
+    except Exception as error:  # the library raises its own, Python's and PyTorch's
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise WeightsError(
+            f"{found.config_path} describes no picture encoder ({reason}); copy or download it again"
+        ) from error
     prefix = "vision_model." if any(k.startswith("vision_model.") for k in encoder.state_dict()) else ""
     found.tensors = {prefix + k: v for k, v in found.tensors.items() if not k.endswith("position_ids")}
     found.fill(encoder, dtype)
@@ -355,7 +359,7 @@ def _pieces(folder: Path) -> tokenizers.Tokenizer:
 
 def _config(
     transformers: Sequence[DiT], vae: WanVAEConfig, text: TextConfig, index: dict[str, Any], folder: Path,
-    stated: dict[str, Any],
+    found: Found,
 ) -> WanConfig:  # fmt: skip
     """What is known of the model: shapes, then JSON files, then what models of that shape were published with."""
     dit = transformers[0].config
@@ -365,20 +369,22 @@ def _config(
     if scheduler.is_file():
         values = read_json(scheduler)
         flow = values.get("_class_name") == "FlowMatchEulerDiscreteScheduler"
-        shift = values.get("shift" if flow else "flow_shift")
-        recipe = replace(recipe, solver="flow" if flow else "unipc", shift=shift or recipe.shift)
+        shift = stated(values, "shift" if flow else "flow_shift", recipe.shift, scheduler)
+        recipe = replace(recipe, solver="flow" if flow else "unipc", shift=shift)
     if "DMD" in str(index.get("_class_name", "")):
         recipe = DISTILLED
-    causal = any("Causal" in str(of.get("_class_name", "")) for of in (index, stated))
+    causal = any("Causal" in str(of.get("_class_name", "")) for of in (index, found.config))
     if causal:
         recipe = STREAMED
     area = known.area
-    boundary = index.get("boundary_ratio") or known.boundary if len(transformers) == 2 else None
+    boundary = None
+    if len(transformers) == 2:
+        boundary = stated(index, "boundary_ratio", known.boundary or 0.875, folder / "model_index.json")
     try:
         return WanConfig(
             dit, vae, text, fps=known.fps, sizes=((832, 480), (480, 832)), window=known.window, sampling=recipe,
             area=area, boundary=boundary,
-            causal_block=stated.get("num_frames_per_block", 3) if causal else None,
+            causal_block=found.stated("num_frames_per_block", 3) if causal else None,
         )  # fmt: skip
     except ValueError as error:
         raise WeightsError(f"{folder}: the parts are of different models: {error}") from error

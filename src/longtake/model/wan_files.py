@@ -7,10 +7,11 @@ is for high noise. Pickled files are never opened.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,7 @@ from longtake.errors import WeightsError
 from longtake.model.tensorfile import NAMED, misfit
 from longtake.model.wan_keys import Part, layouts, parts, to_diffusers
 
+Number = TypeVar("Number", int, float)
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 
 
@@ -37,10 +39,18 @@ class Found:
         return {name: shape for name, (_, _, shape) in self.tensors.items()}
 
     @property
+    def config_path(self) -> Path:
+        """Where its config.json is, if it has one."""
+        return self.place.parent / "config.json"
+
+    @property
     def config(self) -> dict[str, Any]:
         """What a config.json beside it says, or nothing. Raises WeightsError when it is damaged."""
-        path = self.place.parent / "config.json"
-        return read_json(path) if path.is_file() else {}
+        return read_json(self.config_path) if self.config_path.is_file() else {}
+
+    def stated(self, key: str, default: Number) -> Number:
+        """A number of its config.json, see `stated`."""
+        return stated(self.config, key, default, self.config_path)
 
     def fill(self, module: nn.Module, dtype: torch.dtype | None = None) -> None:
         """Give the module these tensors, mapped from the disk unless another dtype is asked for.
@@ -59,7 +69,12 @@ class Found:
             with _opened(path) as file:
                 for name, (where, key, _) in self.tensors.items():
                     if where == path:
-                        tensor = file.get_tensor(key)
+                        try:
+                            tensor = file.get_tensor(key)
+                        except SafetensorError as error:  # it was whole when its header was read
+                            raise WeightsError(
+                                f"{path} changed while it was being loaded ({error}); try again when it is whole"
+                            ) from error
                         yield name, tensor if dtype is None else tensor.to(dtype)
 
 
@@ -97,6 +112,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def stated(values: Mapping[str, Any], key: str, default: Number, path: Path) -> Number:
+    """The positive number under this key of what was read from `path`, or the default where it says nothing.
+
+    Raises WeightsError when it is something else: whole where the default is.
+    """
+    value = values.get(key)
+    if value is None:
+        return default
+    whole = isinstance(default, int)
+    of_kind = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not of_kind or not 0 < value < math.inf:
+        kind = "a positive whole number" if whole else "a positive number"
+        raise WeightsError(f"{path}: {key!r} must be {kind}, not {value!r}; copy or download it again")
+    return type(default)(value)
+
+
 def _candidates(folder: Path) -> list[Path]:
     """Safetensors files up to two levels down."""
     files = sorted({*folder.glob("*"), *folder.glob("*/*"), *folder.glob("*/*/*")})
@@ -104,7 +135,7 @@ def _candidates(folder: Path) -> list[Path]:
     if not found and (pickled := [p for p in files if p.suffix.lower() in PICKLED]):
         refuse_pickle(pickled[0])
     if unfinished := [p for p in files if p.suffix in (".incomplete", ".part", ".aria2")]:
-        raise WeightsError(f"{unfinished[0]} is an interrupted download; download it again, it will go on")
+        raise WeightsError(f"{unfinished[0]} is an interrupted download; download it again")
     return found
 
 
@@ -120,7 +151,10 @@ def _grouped(files: Sequence[Path], strict: bool = True) -> Iterator[Found]:
     shards: dict[Path, Path] = {}
     for folder in dict.fromkeys(path.parent for path in files):
         for index in folder.glob("*.safetensors.index.json"):
-            for name in set(read_json(index).get("weight_map", {}).values()):
+            names = read_json(index).get("weight_map", {})
+            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+                raise WeightsError(f"{index} names no files under 'weight_map'; copy or download it again")
+            for name in sorted(set(names.values())):
                 if not (folder / name).is_file():
                     raise WeightsError(
                         f"{folder / name} is missing, {index.name} names it; download it again"

@@ -9,7 +9,8 @@ Axes: pixels b c t h w in [-1, 1], latents b z f h w with t = 1 + 4 (f - 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -35,6 +36,28 @@ class Memory(list[Tensor]):
     def __init__(self, kept: Memory | None = None) -> None:
         super().__init__()
         self.kept = kept or None
+        self._room: Tensor | None = None
+
+    def room(self, size: tuple[int, ...], like: Tensor) -> Tensor:
+        """A tensor of this size (b c t h w, channels last) to be written, in the dtype and on the device of `like`.
+
+        On a CPU without gradients it lies where the one before lay: a large piece of memory that is new each time is
+        slow to come by, and leaves holes.
+        """
+        b, c, *places = size
+        count = math.prod(size)
+        if like.device.type != "cpu" or torch.is_grad_enabled():
+            room = torch.empty(count, dtype=like.dtype, device=like.device)
+        else:
+            if self._room is None or len(self._room) < count:
+                self._room = None
+                self._room = torch.empty(count, dtype=like.dtype)
+            room = self._room[:count]
+        return rearrange(room.view(b, *places, c), "b t h w c -> b c t h w")
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        self._room = None
 
     def last(self) -> Tensor | None:
         """What the layer kept that now runs, None in a first piece."""
@@ -51,20 +74,22 @@ class CausalConv(nn.Conv3d):
         """b c t h w -> b c t h w; with `norm`, of what is normalised and activated."""
         back, last = self.kernel_size[0] - 1, memory.last()
         start = 0 if last is None and x.shape[2] == 1 else back
-        size = (*x.shape[:2], start + x.shape[2], *x.shape[3:])
-        whole = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        whole = memory.room((*x.shape[:2], start + x.shape[2], *x.shape[3:]), x)
         before, here = whole.split([start, x.shape[2]], 2)
-        if start:
-            missing = start - (0 if last is None else last.shape[2])
-            before[:, :, :missing].zero_()
-            if last is not None:
-                before[:, :, missing:].copy_(last)
-                del last
+        if last is None:
+            before.zero_()
+            last = torch.zeros_like(whole[:, :, :1].expand(-1, -1, back, -1, -1))
+        else:
+            before.copy_(last)
         if norm is None:
             here.copy_(x)
         else:
             norm.write(x, here, silu=True)
-        memory.append(whole[:, :, -back:].clone())
+        seen = min(back, whole.shape[2])
+        last[:, :, back - seen :] = whole[
+            :, :, whole.shape[2] - seen :
+        ]  # in its place: memory is not torn to holes
+        memory.append(last)
         del x  # where nobody else holds it, its memory goes to the result
         if start:
             return self(whole)  # type: ignore[no-any-return]
@@ -82,16 +107,13 @@ class CausalConv(nn.Conv3d):
         slow = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not slow or steps == 1 or stride != 1:
             return super().forward(x)
-        frames = x.shape[2] - steps + 1
-        padding = self.padding[1:]
-        total: Tensor | None = None
-        for step in range(steps):
-            part = rearrange(x[:, :, step : step + frames], "b c t h w -> (b t) c h w")
-            bias = self.bias if total is None else None
-            made = F.conv2d(part, self.weight[:, :, step], bias, padding=padding)
-            total = made if total is None else total.add_(made)
-        assert total is not None
-        return rearrange(total, "(b t) c h w -> b c t h w", b=len(x))
+        made: list[Tensor] = []
+        for begin in range(x.shape[2] - steps + 1):
+            frame = F.conv2d(x[:, :, begin], self.weight[:, :, 0], self.bias, padding=self.padding[1:])
+            for step in range(1, steps):
+                frame += F.conv2d(x[:, :, begin + step], self.weight[:, :, step], padding=self.padding[1:])
+            made.append(frame)
+        return rearrange(made, "t b c h w -> b c t h w")
 
 
 class ChannelNorm(nn.Module):
@@ -199,7 +221,32 @@ class Up(nn.Module):
                 memory.append(x.new_zeros(*x.shape[:2], 2, *x.shape[3:]))
             else:
                 x = rearrange(self.time_conv.after(x, memory), "b (two c) t h w -> b c (t two) h w", two=2)
-        return _framewise(self.resample, x)
+        return _framewise(self._twice, x)
+
+    def _twice(self, x: Tensor) -> Tensor:
+        """b c h w -> b o 2h 2w: as `resample`, in four ninths of its products and without the picture between.
+
+        Of three rows of the doubled picture two are equal, and their weights add up: for an even row the last two, for
+        an odd one the first two. So each of the four places in a cell sees two by two cells.
+        """
+        conv = self.resample[1]
+        assert isinstance(conv, nn.Conv2d)
+        if x.device.type != "cpu":
+            return self.resample(x)  # type: ignore[no-any-return]
+        h, w = x.shape[2:]
+        pairs = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # place, tap, row
+        kernels = torch.einsum("o i y x, p a y, q b x -> p q o i a b", conv.weight.float(), pairs, pairs)
+        kernels = rearrange(kernels, "p q o i a b -> (p q o) i a b").to(conv.weight.dtype)
+        bias = None if conv.bias is None else repeat(conv.bias, "o -> (places o)", places=4)
+        kernels = kernels.contiguous(memory_format=torch.channels_last)
+        cells = F.conv2d(x, kernels, bias, padding=1)  # one row and column more than x
+        cells = rearrange(cells, "b (p q o) h w -> p q b o h w", p=2, q=2)
+        size = (*cells.shape[2:4], 2 * h, 2 * w)
+        out = torch.empty(size, dtype=cells.dtype, memory_format=torch.channels_last)
+        for p in range(2):
+            for q in range(2):
+                out[..., p::2, q::2] = cells[p, q, ..., p : p + h, q : q + w]
+        return out
 
 
 class ResidualDown(nn.Module):
@@ -350,6 +397,7 @@ class WanVAE(nn.Module):
             memory = Memory(memory)
             x = rearrange(piece, "b c t (h r) (w q) -> b (c q r) t h w", r=patch, q=patch)
             moments = self.quant_conv(self.encoder(x.to(self._dtype), memory))
+            memory.close()
             mean, std = self._statistics(piece.device)
             yield ((moments[:, : self.config.z].float() - mean) / std).to(piece.dtype), memory
 
@@ -376,9 +424,11 @@ class WanVAE(nn.Module):
         before: Sequence[Memory | None] = memory or [None] * (1 + len(spans))
         kept = [Memory(of) for of in before]
         x = self.decoder.middle(self.post_quant_conv(raw), kept[0])
+        kept[0].close()
         rows: list[Tensor] = []
         for (top, begin, end, bottom), own in zip(spans, kept[1:], strict=True):
             y = self.decoder.outer(x[:, :, :, top:bottom], own)
+            own.close()
             cell = y.shape[3] // (bottom - top)
             rows.append(y[:, :, :, (begin - top) * cell : (end - top) * cell])
         patch = self.config.patch
@@ -412,7 +462,7 @@ def _tiles(rows: int, tile: int) -> Iterator[tuple[int, int, int, int]]:
         yield max(0, begin - REACH), begin, end, min(rows, end + REACH)
 
 
-def _framewise(layer: nn.Module, x: Tensor) -> Tensor:
+def _framewise(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """A layer for pictures, over every frame of b c t h w."""
     t = x.shape[2]
     y: Tensor = layer(rearrange(x, "b c t h w -> (b t) c h w"))
