@@ -24,7 +24,7 @@ MOST = 5
 """Characters that get a window of their own."""
 MARGIN = 4
 """Columns that a camera which turns has beside its picture, both sides together."""
-_APART = {2: 4, 3: 6, 4: 6, 5: 8}
+_APART = {2: 4, 3: 8, 4: 8, 5: 8}
 """Columns from the first to the last character's middle, of ten."""
 _OF = 10
 _FARTHER = {3: {"extreme_close_up": "medium", "close_up": "medium", "medium": "full"}}
