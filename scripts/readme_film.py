@@ -16,12 +16,12 @@ import longtake
 from longtake.video import read_frames
 
 PROMPTS = (
-    ("a penguin walks to the left in a green meadow at noon", 2),
+    ("a cat passes behind a penguin in a green meadow at noon, full shot", 2),
+    ("a penguin and a bus in a snowy field at noon, the camera pans right", 1),
+    ("日落时分，草原上，一只企鹅站在一只乌龟左边", 2),
     ("a red car drives to the right along a neon street at night, medium shot", 1),
-    ("an elephant walks to the right in the desert at sunset, medium shot", 1),
-    ("a bus drives to the left along a neon street at sunset", 1),
-    ("a basketball bounces in a snowy field at noon, medium shot", 2),
-    ("夜晚，雪地里，一只企鹅站着，中景", 2),
+    ("the camera slowly pushes in on an elephant in the desert at sunset", 2),
+    ("two penguins stand in a snowy field at night", 1),
 )
 OUT = Path(__file__).parent.parent / "docs" / "media" / "film.webp"
 
