@@ -59,3 +59,18 @@ def test_latents_are_fitted_around_their_middle() -> None:
     wide = fitted(x, 14)
     assert wide[0, 0, 0, 0].tolist() == [0, 0, *range(10), 9, 9]
     assert torch.equal(fitted(wide, 10), x) and torch.equal(fitted(x, 10), x)
+
+
+def test_the_background_is_asked_every_second_step_once_it_is_settled_and_anew_in_another_run() -> None:
+    asked: list[float] = []
+
+    def ground(x: Tensor, sigma: Tensor, positions: Tensor) -> Tensor:
+        asked.append(round(sigma.max().item(), 2))
+        return torch.full_like(x, sigma.max().item())
+
+    windows = [Window(says(0.0), Region(0)), Window(ground, Region(4, fills=True))]  # type: ignore[arg-type]
+    canvas = over_canvas(windows, 10, 14)
+    for level in (1.0, 0.95, 0.8, 0.6, 0.4, 0.2, 0.1, 1.0):
+        made = canvas(torch.zeros(1, 2, 3, 6, 14), torch.full((1, 3), level), POSITIONS)
+        assert made[..., -1].unique().tolist() == pytest.approx([asked[-1]], abs=1e-2)
+    assert asked == [1.0, 0.95, 0.8, 0.4, 0.1, 1.0]

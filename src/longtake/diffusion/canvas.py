@@ -20,6 +20,8 @@ FALL = 2.0
 """A column belongs to the window whose middle is nearest; one column farther counts e^-FALL."""
 EDGE = 4.0
 """The same at the edge of what stands in front."""
+SETTLED = 0.9
+"""Noise level below which the background is what it will be."""
 _RAMP, _LEAST = 2, 1e-3
 """Columns from a window's edge within which it gives way to what fills the canvas beyond, down to this."""
 
@@ -45,14 +47,29 @@ class Window:
 
 
 def over_canvas(windows: Sequence[Window], width: int, columns: int) -> DenoiseAt:
-    """The denoiser of a canvas of so many `columns` through windows of `width`. Raises ValueError for a gap."""
+    """The denoiser of a canvas of so many `columns` through windows of `width`. Raises ValueError for a gap.
+
+    What fills is background: below noise level SETTLED it is asked every second step, and answers for the next too.
+    """
     share = shares([window.region for window in windows], width, columns)
+    held: dict[int, Tensor] = {}
+    before = 0.0
 
     def denoise(x: Tensor, sigma: Tensor, positions: Tensor) -> Tensor:
+        nonlocal before
+        level = sigma.max().item()
+        if level >= before:  # another run begins
+            held.clear()
+        before = level
         x0 = torch.zeros_like(x)
-        for window, weight in zip(windows, share, strict=True):
+        for number, (window, weight) in enumerate(zip(windows, share, strict=True)):
             seen = slice(window.region.left, window.region.left + width)
-            x0[..., seen] += weight[seen] * window.denoise(x[..., seen].contiguous(), sigma, positions)
+            made = held.pop(number, None)
+            if made is None:
+                made = window.denoise(x[..., seen].contiguous(), sigma, positions)
+                if window.region.fills and level < SETTLED:
+                    held[number] = made
+            x0[..., seen] += weight[seen] * made
         return x0
 
     return denoise
