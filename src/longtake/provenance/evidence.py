@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from longtake.provenance.abreast import abreast, cores
+
 WORKING_SIDE = 320
 """Pixels of the shorter side that the detector looks at."""
 LONGEST_SIDE = 1280
@@ -41,16 +43,21 @@ def working_size(width: int, height: int) -> tuple[int, int]:
 
 def windows(frames: Iterable[Grey]) -> Iterator[Tensor]:
     """Grey frames [h w] -> sums of their fine structure [h w], one every WINDOW frames."""
+    return abreast(fine_structure, _batches(frames), cores())
+
+
+def _batches(frames: Iterable[Grey]) -> Iterator[Grey]:
+    """WINDOW frames at a time [t h w]."""
     batch: list[Grey] = []
     for frame in frames:
         if batch and frame.shape != batch[0].shape:
             continue  # a stream that changes its size: what came first is looked at
         batch.append(frame)
         if len(batch) == WINDOW:
-            yield fine_structure(np.stack(batch))
+            yield np.stack(batch)
             batch = []
     if batch:
-        yield fine_structure(np.stack(batch))
+        yield np.stack(batch)
 
 
 def fine_structure(frames: Grey) -> Tensor:
