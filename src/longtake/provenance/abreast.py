@@ -43,6 +43,7 @@ def abreast(work: Callable[[Item], Result], items: Iterable[Item], workers: int)
     if workers <= 1:
         yield from map(work, items)
         return
+    own = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, "abreast", torch.set_num_threads, (1,))
     pending: deque[Future[Result]] = deque()
     try:
@@ -54,3 +55,4 @@ def abreast(work: Callable[[Item], Result], items: Iterable[Item], workers: int)
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(own)  # what a worker sets also holds for threads that begin later
