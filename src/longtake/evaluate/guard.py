@@ -111,26 +111,28 @@ def _made(plan: GuardPlan, seed: int, folder: Path) -> Frames:
 
 
 def _real(plan: GuardPlan, kept: dict[str, Any], folder: Path) -> Iterator[tuple[str, float]]:
-    """Pieces of half a second, whole and in quarters."""
+    """Pieces of half a second, first whole, then in quarters."""
     rows = kept.setdefault("real", {})
-    for position, name in enumerate(REAL):
-        frames = real_clip(name, plan.real, plan.short)
-        for start in range(0, len(frames) - WINDOW + 1, WINDOW):
-            for part, piece in _parts(frames[start : start + WINDOW]):
-                said = f"{name} {start} {part}"
+    clips = {name: real_clip(name, plan.real, plan.short) for name in REAL}
+    for part in range(5):
+        for name, frames in clips.items():
+            for start in range(0, len(frames) - WINDOW + 1, WINDOW):
+                said = f"{name} {start} {('whole', *'1234')[part]}"
                 if said not in rows:
                     copy = folder / "piece.mp4"
+                    piece = [_part(frame, part) for frame in frames[start : start + WINDOW]]
                     copy.write_bytes(encoded(piece, "libx264", 18, "mp4"))
                     rows[said] = _asked(copy)
-                yield said, (position + start / len(frames)) / len(REAL)
+                yield said, part / 5
 
 
-def _parts(frames: Frames) -> Iterator[tuple[str, Frames]]:
-    height, width = frames[0].shape[:2]
-    yield "whole", frames
-    for y in (0, height // 2):
-        for x in (0, width // 2):
-            yield f"{x},{y}", [frame[y : y + height // 2, x : x + width // 2] for frame in frames]
+def _part(frame: Frame, part: int) -> Frame:
+    """All of it, or a quarter."""
+    if not part:
+        return frame
+    height, width = (n // 2 for n in frame.shape[:2])
+    y, x = divmod(part - 1, 2)
+    return frame[y * height : (y + 1) * height, x * width : (x + 1) * width]
 
 
 def _asked(file: Path) -> dict[str, Any]:
