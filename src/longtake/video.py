@@ -19,6 +19,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from longtake.errors import MediaError, OutputError
@@ -259,6 +260,7 @@ def sample_grey(path: Path, size: Callable[[int, int], tuple[int, int]]) -> Gene
         pixels = max(1, stream.codec_context.width * stream.codec_context.height)
         most = int(min(SAMPLED_FRAMES, max(24, SAMPLED_FRAMES * 1920 * 1080 // pixels)))
         starts = _pieces(stream)
+        shrink = VideoReformatter()  # one for all frames: each one's own would lay its filter out anew
         for start in starts:
             if start:
                 container.seek(int(start / stream.time_base), stream=stream)
@@ -271,9 +273,8 @@ def sample_grey(path: Path, size: Callable[[int, int], tuple[int, int]]) -> Gene
                     continue  # a seek that landed in what was seen
                 last = shown
                 width, height = size(frame.width, frame.height)
-                grey = frame.reformat(
-                    width=width, height=height, format="gray", interpolation="AREA"
-                ).to_ndarray()
+                small = shrink.reformat(frame, width, height, "gray", interpolation="AREA")
+                grey = small.to_ndarray()
                 yield np.ascontiguousarray(np.rot90(grey, round(frame.rotation / 90) % 4))
                 taken, produced = taken + 1, produced + 1
                 if taken >= most // len(starts):

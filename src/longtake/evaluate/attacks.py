@@ -34,9 +34,15 @@ class Attack:
 
 def codec(frames: Frames, name: str, crf: int) -> Frames:
     """Through a video codec and back. Sizes are cut to even numbers."""
+    with av.open(io.BytesIO(encoded(frames, name, crf)), "r") as file:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in file.decode(video=0)]
+
+
+def encoded(frames: Frames, name: str, crf: int, form: str = "matroska") -> bytes:
+    """A file of the frames, without metadata. Sizes are cut to even numbers."""
     height, width = (n // 2 * 2 for n in frames[0].shape[:2])
     memory = io.BytesIO()
-    with av.open(memory, "w", format="matroska") as container:
+    with av.open(memory, "w", format=form) as container:
         stream: Any = container.add_stream(name, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
@@ -48,9 +54,7 @@ def codec(frames: Frames, name: str, crf: int) -> Frames:
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-    memory.seek(0)
-    with av.open(memory, "r") as file:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in file.decode(video=0)]
+    return memory.getvalue()
 
 
 _CODECS = {

@@ -135,6 +135,31 @@ def wrong_keys_command(
                 bar.update(task, completed=event)
 
 
+@app.command("guard")
+def guard_command(
+    out: Out,
+    films: Annotated[int, typer.Option(help="Drawn films that carry the marks.", min=0)] = 1000,
+    made: Annotated[int, typer.Option(help="Films by the model beside them.", min=0)] = 100,
+    size: Annotated[str, typer.Option(help="Width x height of the films.")] = "640x360",
+    seconds: Annotated[float, typer.Option(help="Length of a film.")] = 2.0,
+    model: Annotated[
+        str, typer.Option(help="Makes them: a model's name, or a weights file.")
+    ] = "pocket-fast",
+) -> None:
+    """Send own films on as a messenger does, and count how many the guard still refuses; and real clips."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from longtake.evaluate.guard import GuardPlan, evaluate
+
+    plan = GuardPlan(out, films, made, size, seconds, model)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking", total=1.0)
+        for name, share in evaluate(plan):
+            bar.update(task, description=name, completed=share)
+    typer.echo((out / "guard.md").read_text(encoding="utf-8"))
+
+
 @app.command("scaling")
 def scaling_command(
     data: Annotated[Path, typer.Option(help="Folder of encoded clips.")],

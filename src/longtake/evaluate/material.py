@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -64,7 +65,14 @@ def drawn_clip(number: int, count: int, height: int, width: int) -> Frames:
 
     atlas = Atlas.load(None)
     scene = sample_scene(random.Random(number), PRESETS["pocket"])
-    frames = Stage(atlas, height, width).render([choreograph(scene, atlas, width / height)])[0]
+    tracks = choreograph(scene, atlas, width / height)
+    need = (count + 1) // 2
+    tracks = replace(
+        tracks,
+        layers={name: track[:, :need] for name, track in tracks.layers.items()},
+        camera={name: track[:need] for name, track in tracks.camera.items()},
+    )
+    frames = Stage(atlas, height, width).render([tracks])[0]
     drawn = (frames * 255).round().to(torch.uint8).permute(1, 2, 3, 0).numpy()
     return [drawn[min(len(drawn) - 1, t // 2)] for t in range(count)]
 

@@ -17,11 +17,11 @@ import torch
 
 from longtake.evaluate.material import REAL, grey, real_clip
 from longtake.provenance import bch, payload
-from longtake.provenance.detect import SYNC_HIT, correlate, peak
+from longtake.provenance.detect import SYNC_HIT
 from longtake.provenance.evidence import windows
-from longtake.provenance.geometry import Geometry, hypotheses, laid, whitened
+from longtake.provenance.geometry import Geometry, correlate, hypotheses, laid, whitened
 from longtake.provenance.keys import MasterKey
-from longtake.provenance.pattern import band, layer
+from longtake.provenance.pattern import layer
 from longtake.provenance.turns import aligned, soft_bits
 
 RATE = 1e-6
@@ -65,13 +65,13 @@ def wrong_keys(count: int, seconds: float, short: int) -> Iterator[float | False
         frames += len(clip)
         spectra = laid(torch.stack(list(windows(map(grey, clip)))), Geometry())
         places.append(whitened(spectra.sum(0)))
-        films.append(aligned(spectra.flatten(1)[:, band()].numpy()))
+        films.append(aligned(spectra.numpy()))
     peaks: list[float] = []
     payloads = believed = 0
     for number in range(count):
         key = MasterKey(number % 16, hashlib.sha256(f"wrong key {number}".encode()).digest(), "")
         sync = torch.from_numpy(layer(key, 0).sync)
-        peaks += [peak(correlate(place, sync))[0] for place in places]
+        peaks += correlate(torch.stack(places), sync).amax((1, 2)).tolist()
         soft = soft_bits(films[number % len(films)], key)
         payloads += payload.decode(soft, key) is not None
         believed += bch.decode(soft)[1] >= payload.AGREEMENT

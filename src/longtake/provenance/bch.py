@@ -8,10 +8,12 @@ rate of one in nine, 19 words of 20 still come out; mending ten hard errors woul
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 LENGTH, MESSAGE, CORRECTED = 127, 64, 10
 _PRIMITIVE = 0b10001001  # x^7 + x^3 + 1
@@ -100,16 +102,17 @@ def decode(soft: Soft) -> tuple[int, float]:
 def _best_turns(turn: Soft, agreement: Soft) -> tuple[int, ...]:
     """Up to three rows of `turn` [64 127] after which the agreements [127] add up to most."""
     best: tuple[float, tuple[int, ...]] = (float(agreement.sum()), ())
-    alone = turn @ agreement
+    alone = (turn * agreement).sum(1)
     best = max(best, (float(alone.max()), (int(alone.argmax()),)))
-    for first in range(-1, MESSAGE):  # -1: two alone
-        turned = agreement if first < 0 else agreement * turn[first]
-        sums = (turn * turned) @ turn.T
-        np.fill_diagonal(sums, -np.inf)
-        at = int(sums.argmax())
-        if sums.flat[at] > best[0]:
-            pair = divmod(at, MESSAGE)
-            best = float(sums.flat[at]), pair if first < 0 else (first, *pair)
+    # torch, not numpy, whose BLAS would split these small products over threads that wait for each other
+    rows = torch.from_numpy(turn)
+    turned = torch.from_numpy(np.concatenate([agreement[None], agreement * turn]))  # the first: two alone
+    sums = (rows * turned[:, None]) @ rows.T  # first, second, third
+    sums.diagonal(dim1=1, dim2=2).fill_(-math.inf)
+    at = int(sums.argmax())
+    if float(sums.flatten()[at]) > best[0]:
+        first, pair = divmod(at, MESSAGE**2)
+        best = float(sums.flatten()[at]), (first - 1, *divmod(pair, MESSAGE))[first == 0 :]
     return best[1]
 
 

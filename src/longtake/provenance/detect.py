@@ -19,7 +19,18 @@ import torch
 from torch import Tensor
 
 from longtake.provenance import payload
-from longtake.provenance.geometry import SEARCH, Geometry, as_made, coarse, hypotheses, laid, ramp, whitened
+from longtake.provenance.abreast import abreast, cores, undivided
+from longtake.provenance.geometry import (
+    SEARCH,
+    Geometry,
+    Pictures,
+    as_made,
+    correlate,
+    hypotheses,
+    laid,
+    ramp,
+    whitened,
+)
 from longtake.provenance.keys import KeyRing, MasterKey
 from longtake.provenance.pattern import MOVING, TORUS, band, layer
 from longtake.provenance.turns import Aligned, aligned, moving_height, soft_bits
@@ -70,6 +81,12 @@ def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurr
     `thorough` also looks for scaled, stretched and turned pictures when nothing lies as it was made; `hurried`
     stops at the first windows that suffice.
     """
+    workers = cores()
+    with undivided():
+        return _detect(windows, ring, thorough, hurried, workers)
+
+
+def _detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool, hurried: bool, workers: int) -> Reading:
     film = _Film()
     for window in windows:
         film.add(window)
@@ -81,7 +98,7 @@ def detect(windows: Iterable[Tensor], ring: KeyRing, thorough: bool = True, hurr
         return Reading(0.0)
     best = _best(_plain(film, ring))
     if best.ident is None and thorough:
-        best = _best([best, *_search(film, ring)])
+        best = _best([best, *_search(film, ring, workers)])
     return best
 
 
@@ -99,15 +116,18 @@ class _Film:
 
     def __init__(self) -> None:
         self.windows: list[Tensor] = []
-        self.total = torch.zeros(0)
+        self.whole = Pictures(torch.zeros(0))
+        """Their sum."""
+        self._total = torch.zeros(0)
         self._spectra: list[Tensor] = []
 
     def add(self, window: Tensor) -> None:
         self.windows.append(window)
-        self.total = self.total + window if len(self.windows) > 1 else window
+        self._total = self._total + window if len(self.windows) > 1 else window
+        self.whole = Pictures(self._total)
 
     def spectra(self, geometry: Geometry, most: int | None = None) -> Tensor:
-        """Of each window, at `most` so many, laid out like this, [n r c]."""
+        """Of each window, at `most` so many, laid out like this, [n f]."""
         if geometry != AS_MADE:
             return laid(torch.stack(self.windows[:most]), geometry)
         self._spectra += [laid(window, geometry) for window in self.windows[len(self._spectra) :]]
@@ -115,8 +135,7 @@ class _Film:
 
     def aligned(self, geometry: Geometry, shift: tuple[float, float], most: int | None = None) -> Aligned:
         """The windows, at `most` so many, with the pattern in this place."""
-        undone = ramp(shift).flatten()[band()]
-        return aligned((self.spectra(geometry, most).flatten(1)[:, band()] * undone).numpy())
+        return aligned((self.spectra(geometry, most) * ramp(shift)).numpy())
 
     def read(self, key: MasterKey, geometry: Geometry, z: float, shift: tuple[float, float]) -> Reading:
         """All layers, with the pattern in this place."""
@@ -124,7 +143,7 @@ class _Film:
         return Reading(z, geometry, payload.decode(soft, key), key.version, soft)
 
     def still_peak(self, key: MasterKey, geometry: Geometry) -> tuple[float, tuple[float, float]]:
-        return peak(correlate(whitened(laid(self.total, geometry)), _sync(key, 0)))
+        return peak(correlate(whitened(self.whole.laid(geometry)), _sync(key, 0)))
 
     def read_at(self, key: MasterKey, geometry: Geometry) -> Reading:
         """In the place of the still layer's peak."""
@@ -139,10 +158,10 @@ def _plain(film: _Film, ring: KeyRing) -> Iterator[Reading]:
     place = as_made(film.windows[0].shape[0], film.windows[0].shape[1])
     for key in reversed(ring.keys):
         plane = correlate(found, _sync(key, 0))
-        z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS] / plane.std().clamp(min=1e-12))
+        z = float(plane[round(place[0]) % TORUS, round(place[1]) % TORUS])
         reading = film.read(key, AS_MADE, z, place)
         if reading.ident is None:  # otherwise nothing moved, and sync was not needed: that reads deepest
-            turn = int(np.argmax(_turned_peaks(coarse(found), key, range(8))))
+            turn = int(np.argmax(_turned_peaks(found, key, range(8))))
             reading = film.read_at(key, Geometry(turn=turn))
         if reading.ident is None:
             moving = _read_moving(film, key)  # whose peak is one of sums of maxima: only its words count
@@ -157,34 +176,41 @@ def _read_moving(film: _Film, key: MasterKey) -> Reading:
     templates = torch.stack([_sync(key, k) for k in range(1, MOVING + 1)])
     total = torch.zeros(TORUS, TORUS)
     for spectrum in film.spectra(AS_MADE):
-        planes = torch.fft.irfft2(whitened(spectrum) * templates.conj(), s=(TORUS, TORUS))
-        total += (planes / planes.std((1, 2), keepdim=True)).amax(0)
+        total += correlate(whitened(spectrum), templates).amax(0)
     return film.read(key, AS_MADE, *peak(total))
 
 
-def _search(film: _Film, ring: KeyRing) -> Iterator[Reading]:
+def _search(film: _Film, ring: KeyRing, workers: int) -> Iterator[Reading]:
     """Everywhere, then the best places once more; what is plain to see ends it."""
-    total = film.total
-    found: list[Place] = []
-    searched = 0
-    for geometry, turns in hypotheses():
-        spectrum = whitened(coarse(laid(total, geometry)))
+
+    def look(case: tuple[Geometry, range]) -> list[Place]:
+        geometry, turns = case
+        spectrum = whitened(film.whole.laid(geometry))
+        places = []
         for key in ring.keys:
             peaks = _turned_peaks(spectrum, key, turns)
             best = int(np.argmax(peaks))
-            searched += len(turns) * TORUS**2
-            place = Place(peaks[best], replace(geometry, turn=turns[best]), key)
-            found.append(place)
-            if place.z >= _PLAIN_TO_SEE:
-                reading = film.read_at(key, _refined(total, key, place.geometry))
-                if reading.ident is not None:
-                    yield replace(reading, searched=searched)
-                    return
+            places.append(Place(peaks[best], replace(geometry, turn=turns[best]), key))
+        return places
+
+    def read(place: Place) -> Reading:
+        return film.read_at(place.key, _refined(film, place.key, place.geometry))
+
+    found: list[Place] = []
+    searched = 0
+    cases = list(hypotheses())
+    for (_, turns), places in zip(cases, abreast(look, cases, workers), strict=True):
+        searched += len(ring.keys) * len(turns) * TORUS**2
+        found += places
+        for place in places:
+            if place.z >= _PLAIN_TO_SEE and (reading := read(place)).ident is not None:
+                yield replace(reading, searched=searched)
+                return
     found.sort(key=lambda place: -place.z)
     places = _apart(found, _TRIED + _ASKED)
     good = [place for place in places[:_TRIED] if place.z >= _PROMISING]
-    for place in chain(good, _doubtful(film, places[len(good) :])):
-        reading = film.read_at(place.key, _refined(total, place.key, place.geometry))
+    likely = chain(good, _doubtful(film, places[len(good) :], workers))
+    for reading in abreast(read, likely, workers):
         yield replace(reading, searched=searched)
         if reading.ident is not None:
             return
@@ -201,7 +227,7 @@ def _apart(found: list[Place], most: int) -> list[Place]:
     return kept
 
 
-def _doubtful(film: _Film, places: list[Place]) -> Iterator[Place]:
+def _doubtful(film: _Film, places: list[Place], workers: int) -> Iterator[Place]:
     """Where the still layer stands no higher than accidents do: the likeliest places by the moving layers."""
 
     def height(place: Place) -> float:
@@ -209,7 +235,8 @@ def _doubtful(film: _Film, places: list[Place]) -> Iterator[Place]:
         moving = moving_height(film.aligned(place.geometry, shift, _LISTENED), place.key)
         return z**2 + max(0.0, moving) ** 2
 
-    yield from sorted(places, key=height, reverse=True)[:_TRIED]
+    heights = list(abreast(height, places, workers))
+    yield from (places[i] for i in np.argsort(heights)[::-1][:_TRIED])
 
 
 def _near(a: Geometry, b: Geometry) -> bool:
@@ -218,16 +245,17 @@ def _near(a: Geometry, b: Geometry) -> bool:
     return a.turn == b.turn and stretched < 0.03 and abs(a.angle - b.angle) < 1.5 and leaning < 0.04
 
 
-def _refined(total: Tensor, key: MasterKey, start: Geometry) -> Geometry:
+def _refined(film: _Film, key: MasterKey, start: Geometry) -> Geometry:
     """Climb in scale, aspect, rotation and, where it is one, the point of view by ever smaller steps."""
 
     def height(geometry: Geometry) -> float:
-        return peak(correlate(whitened(laid(total, geometry)), _sync(key, 0)))[0]
+        return float(correlate(whitened(film.whole.laid(geometry)), _sync(key, 0)).amax())
 
     best = max((start, replace(start, angle=-start.angle)), key=height)
     top = height(best)
     seen_from_aside = bool(start.px or start.py)
     for step in (0.012, 0.006, 0.003, 0.0015)[not seen_from_aside :]:
+        came = -1
         for _ in range(3):
             around = [
                 replace(best, sx=best.sx * (1 + a), sy=best.sy * (1 + b), angle=best.angle + c)
@@ -239,10 +267,12 @@ def _refined(total: Tensor, key: MasterKey, start: Geometry) -> Geometry:
             if seen_from_aside:
                 around += [replace(best, px=best.px + d) for d in (step, -step)]
                 around += [replace(best, py=best.py + d) for d in (step, -step)]
-            heights = [height(geometry) for geometry in around]
+            # opposites are neighbours in the list, and the way back leads down
+            heights = [height(place) if i ^ 1 != came else -math.inf for i, place in enumerate(around)]
             if max(heights) <= top:
                 break
-            top, best = max(heights), around[int(np.argmax(heights))]
+            came = int(np.argmax(heights))
+            top, best = heights[came], around[came]
     return best
 
 
@@ -253,35 +283,28 @@ def _sync(key: MasterKey, number: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _turned_sync(key: MasterKey) -> Tensor:
-    """The still sync pattern as a mirrored or turned picture shows it, [8 r c], cut to the search plane."""
-    plane = torch.fft.irfft2(_sync(key, 0), s=(TORUS, TORUS))
+    """The still sync pattern as a mirrored or turned picture shows it, [8 f]."""
+    plane = torch.from_numpy(layer(key, 0).plane(layer(key, 0).sync))
     turned = [torch.rot90(plane, k, (0, 1)) for k in range(4)]
     spectra: Tensor = torch.fft.rfft2(torch.stack(turned + [t.flip(1) for t in turned]))
-    conjugate: Tensor = coarse(spectra).conj().resolve_conj()
-    return conjugate
+    return spectra.flatten(1)[:, band()].to(torch.complex64)
 
 
 def _turned_peaks(spectrum: Tensor, key: MasterKey, turns: range) -> list[float]:
-    """The highest correlation with each turned sync pattern, in standard deviations (which Parseval's theorem gives).
-    `spectrum` is coarse."""
-    products = spectrum * _turned_sync(key)[turns.start : turns.stop : turns.step]
-    planes = torch.fft.irfft2(products, s=(SEARCH, SEARCH))
-    spread = torch.view_as_real(products).square().sum((1, 2, 3)).mul_(2).sqrt_() / SEARCH**2
-    peaks: list[float] = (planes.amax((1, 2)) / spread.clamp(min=1e-12)).tolist()
+    """The highest correlation with each turned sync pattern, in standard deviations, on a coarse plane."""
+    turned = _turned_sync(key)[turns.start : turns.stop : turns.step]
+    peaks: list[float] = correlate(spectrum, turned, SEARCH).amax((1, 2)).tolist()
     return peaks
 
 
-def correlate(spectrum: Tensor, template: Tensor) -> Tensor:
-    plane: Tensor = torch.fft.irfft2(spectrum * template.conj(), s=(TORUS, TORUS))
-    return plane
-
-
 def peak(plane: Tensor) -> tuple[float, tuple[float, float]]:
-    """Its height in standard deviations, and its place (row, column) to a fraction of a pixel."""
+    """The height of a correlation's highest point, and its place (row, column) to a fraction of a pixel."""
     flat = int(plane.argmax())
     row, column = divmod(flat, TORUS)
-    z = float((plane[row, column] - plane.mean()) / plane.std().clamp(min=1e-12))
-    return z, (row + _vertex(plane[:, column], row), column + _vertex(plane[row], column))
+    return float(plane[row, column]), (
+        row + _vertex(plane[:, column], row),
+        column + _vertex(plane[row], column),
+    )
 
 
 def _vertex(line: Tensor, at: int) -> float:

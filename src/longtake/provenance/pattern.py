@@ -46,14 +46,20 @@ class Layer:
 
     @property
     def sync(self) -> Spectrum:
-        """The sync pattern's spectrum [TORUS, TORUS // 2 + 1], unit modulus in its bins."""
-        return self._plane(np.where(self.owner < 0, self.phase, 0))
+        """The sync pattern, one value a bin: unit modulus in its own."""
+        return np.where(self.owner < 0, self.phase, 0).astype(np.complex64)
 
     def pattern(self, bits: np.ndarray[Any, np.dtype[np.int8]]) -> Plane:
         """The picture to add for these bits (-1, +1): [TORUS TORUS], mean 0, standard deviation 1."""
         sign = np.append(bits, 1)[self.owner]  # -1 takes the appended one: sync
-        plane = np.fft.irfft2(self._plane(self.phase * sign), s=(TORUS, TORUS))
+        plane = self.plane(self.phase * sign)
         return np.asarray(plane / plane.std(), np.float32)
+
+    def plane(self, values: Spectrum) -> Any:
+        """The picture [TORUS TORUS] with these values in the band."""
+        spectrum = np.zeros(TORUS * (TORUS // 2 + 1), np.complex64)
+        spectrum[self.bins] = values
+        return np.fft.irfft2(spectrum.reshape(TORUS, -1), s=(TORUS, TORUS))
 
     def read(self, values: Spectrum) -> payload.Soft:
         """Soft values of the bits from the band of an aligned spectrum, one value a bin."""
@@ -61,11 +67,6 @@ class Layer:
         return np.bincount(self.owner + 1, weights=agreement, minlength=payload.BITS + 1)[1:].astype(
             np.float32
         )
-
-    def _plane(self, values: Any) -> Spectrum:
-        plane = np.zeros(TORUS * (TORUS // 2 + 1), np.complex64)
-        plane[self.bins] = values
-        return plane.reshape(TORUS, TORUS // 2 + 1)
 
 
 @lru_cache(maxsize=1)

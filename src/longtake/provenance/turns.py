@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from longtake.provenance import payload
 from longtake.provenance.evidence import WINDOW
@@ -52,8 +53,9 @@ def aligned(spectra: Spectra) -> Aligned:
     level = (spectra * (1 / (size + 0.5 * size.mean() + 1e-6))).astype(np.complex64)
     covariances, inverses = [], []
     for group in range(_GROUPS):
-        part = level[:, _groups() == group]
-        covariance = (part @ part.conj().T).real.astype(np.float64) / (2 * part.shape[1])
+        inside = np.ascontiguousarray(level[:, _groups() == group])
+        part = torch.from_numpy(inside.view(np.float32))  # n, real and imaginary
+        covariance = (part @ part.T).double().numpy() / part.shape[1]
         loading = _LOADING * np.trace(covariance) / len(covariance) + 1e-12
         covariance += loading * np.eye(len(covariance))
         covariances.append(covariance)
