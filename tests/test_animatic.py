@@ -13,7 +13,7 @@ import torch
 from longtake import animatic, pipeline, sheet, timeline
 from longtake.director import direct
 from longtake.director.setups import words
-from longtake.director.staging import stage
+from longtake.director.staging import asked, stage
 from longtake.errors import OutputError
 from longtake.provenance.verify import verify
 from longtake.request import Film
@@ -233,3 +233,9 @@ def test_a_timeline_for_editors(film: Path, tmp_path: Path) -> None:
 
 def test_words_of_a_vocabulary() -> None:
     assert words("any") == {} and "1f415" in words("pocket")["subjects"]
+
+
+def test_a_board_without_a_cast_shows_whom_its_action_names() -> None:
+    board = build_storyboard({"shots": [{"id": "s1", "duration": 2, "action": "a penguin and a dog stand"}]})
+    actors = asked(board, board.shots[0], ("1f427", "1f415", "1f333")).actors
+    assert [actor.code for actor in actors] == ["1f427", "1f415"]

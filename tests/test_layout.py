@@ -113,8 +113,8 @@ def pocket() -> Models:
 
 def framing(models: Models, *shots: dict[str, Any], **options: Any) -> Framing:
     listed = [{"id": f"s{i}", "duration": 4} | shot for i, shot in enumerate(shots, start=1)]
-    size = options.pop("size", "320x192")
-    board = build_storyboard({"size": size, "fps": 12, "shots": listed})
+    size, seed = options.pop("size", "320x192"), options.pop("seed", 0)
+    board = build_storyboard({"size": size, "fps": 12, "seed": seed, "shots": listed})
     request = build_request(storyboard=board, **options)
     plans = plan(board, Rates(12, models.config.fps, models.config.vae.group))
     return framed(write(request, models.extra.get("vocabulary", {})), plans, request, models)
@@ -150,6 +150,14 @@ def test_every_shot_of_a_take_has_the_margin_that_one_of_them_wants(pocket: Mode
         "takes are compared before the camera moves"
     )
     assert "pan" not in found.layouts[1].parts[0].caption
+
+
+def test_a_retake_is_told_the_same_words(pocket: Models) -> None:
+    """Whatever carries the shot on depends on its first version, so that must be the same film."""
+    pair = {"action": "a penguin and a dog stand"}
+    told = framing(pocket, pair, pair | {"continue_from": "s1"}, seed=1).layouts
+    assert framing(pocket, pair | {"seed": 99}, pair | {"continue_from": "s1"}, seed=1).layouts == told
+    assert len(told[0].parts) == 2
 
 
 def test_a_camera_that_follows_goes_where_the_lead_goes(pocket: Models) -> None:

@@ -67,7 +67,7 @@ def stage(board: Storyboard, shot: Shot, frames: int, drawings: Sequence[str]) -
     notes: list[str] = []
     place = _place(board, shot, reading, language, notes)
     time, weather = _air(board, shot, reading, place)
-    cast = [(c, board.character(c.id)) for c in shot.characters]
+    cast = [(c, board.character(c.id)) for c in shot.characters] or _named(reading)
     things = [_drawing(character, language, drawings, notes) for _, character in cast]
     things = _in_bed(reading, things, drawings)
     actors, interaction, relation = _actors(reading, cast, things, place, weather)
@@ -147,6 +147,19 @@ def _air(board: Storyboard, shot: Shot, reading: Reading, place: str) -> tuple[s
 
 
 # ---- who ------------------------------------------------------------------------------------------
+
+
+def _named(reading: Reading) -> list[tuple[Cast, Character]]:
+    """Whom the action of a shot without a cast names, as a cast."""
+    named = [mention for mention in reading.mentions if mention.code]
+    way = {"toward": "camera"}.get(reading.direction, reading.direction)
+    return [
+        (
+            Cast.model_validate({"id": f"m{n}", "facing": "" if n else way}),
+            Character(id=f"m{n}", look=mention.phrase),
+        )
+        for n, mention in enumerate(named)
+    ]
 
 
 def _drawing(

@@ -46,7 +46,10 @@ def framed(script: Script, plans: Sequence[ShotPlan], request: Request, models: 
     if not scenes or request.guide:
         captions = script.captions
         return Framing([plain(caption, columns) for caption in captions], [None] * len(captions), scenes)
-    scenes = [replace(scene, camera="static") for scene in scenes]
+    # the words of a shot are those of its first version: a retake has another seed, and changes nothing else
+    scenes = [
+        replace(scene, camera="static", seed=plan.seed) for scene, plan in zip(scenes, plans, strict=True)
+    ]
     language = "zh" if board.language.startswith("zh") else "en"
     takes = [_first_of_take(plans, index) for index in range(len(plans))]
     pictured = {0} if request.image else set()
