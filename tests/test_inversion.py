@@ -84,6 +84,16 @@ def test_what_cannot_be_read_is_said(film: Path, pocket: Models, tmp_path: Path)
     assert "made part only" in latent(with_latent(verify(tmp_path / "on.mp4"), pocket)).detail
 
 
+@pytest.mark.parametrize("other", [{"prompt": "a dog, the camera pans left"}, {"size": "640x288"}])
+def test_a_moving_camera_and_a_wide_film_are_said_to_hold_none(
+    pocket: Models, tmp_path: Path, other: dict[str, str]
+) -> None:
+    path = tmp_path / "moved.mp4"
+    options = {"prompt": "a dog", "size": "448x256"} | other
+    longtake.make(options.pop("prompt"), path, seconds=1, fps=12, seed=5, sound=False, takes=1, **options)
+    assert "cannot be read" in latent(with_latent(verify(path), pocket)).detail
+
+
 @pytest.mark.parametrize("at", [float("nan"), float("inf"), 1e300, -1.0, "soon", None])
 def test_a_record_that_lies_is_no_traceback(film: Path, pocket: Models, at: object) -> None:
     """The shot it names is left out, and the film read as one without a record."""

@@ -36,6 +36,11 @@ class Framing:
     scenes: Sequence[Scene]
     """What takes are compared with; none where the model does not speak the theatre's words."""
 
+    def is_as_made(self, index: int) -> bool:
+        """Whether a shot shows the model's own picture, whole and at rest."""
+        camera, layout = self.cameras[index], self.layouts[index]
+        return (camera is None or camera.is_at_rest) and layout.picture == layout.width
+
 
 def framed(script: Script, plans: Sequence[ShotPlan], request: Request, models: Models) -> Framing:
     """The framing of a film."""

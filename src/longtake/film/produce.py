@@ -57,7 +57,7 @@ class Production:
         )
         guides = [Guide(board, shot) for shot in board.shots]
         framing = framed(script, self._plans, request, models)
-        self._cameras = framing.cameras
+        self._framing = framing
         self._studio = Studio(
             models, self._plans, framing.layouts, references, guides, framing.scenes, settings, shelf
         )
@@ -78,13 +78,13 @@ class Production:
             share[shot.index] = 1.0
 
     def traces(self) -> list[Trace]:
-        """The shots whose noise can be read from the film: those that begin with a cut and carry no other on, from a
-        camera at rest."""
+        """The shots whose noise can be read from the film: those that begin with a cut and carry no other on, of the
+        model's own size, from a camera at rest."""
         spans = self._board.spans()
         return [
             Trace(spans[shot.index][0] / self._board.fps, self._studio.fetch(shot.index).seed)
-            for shot, camera in zip(self._plans, self._cameras, strict=True)
-            if shot.past is None and not shot.lead_in and (camera is None or camera.is_at_rest)
+            for shot in self._plans
+            if shot.past is None and not shot.lead_in and self._framing.is_as_made(shot.index)
         ]
 
     def frames(self) -> Iterator[Progress | list[Frame]]:
@@ -96,7 +96,7 @@ class Production:
         enlarge = enlarger(self._models.config.vae.upscale)
 
         def finisher(index: int) -> Finisher:
-            return Finisher(size, board.fps, native, self._cameras[index], enlarge)
+            return Finisher(size, board.fps, native, self._framing.cameras[index], enlarge)
 
         frames = show(board, self._plans, self._studio.fetch, finisher, self._models)
         shown = 0

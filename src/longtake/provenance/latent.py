@@ -47,7 +47,10 @@ def said(request: Request, models: Models, traces: Iterable[Trace]) -> str | lis
         return "none: left out on request, for training footage"
     if not lasts(models):
         return "none: the solver keeps nothing of the first noise"
-    return [vars(trace) for trace in traces] or "in the made part only"
+    listed = [vars(trace) for trace in traces]
+    return listed or (
+        "only where it cannot be read" if request.task == "generate" else "in the made part only"
+    )
 
 
 def lasts(models: Models) -> bool:
