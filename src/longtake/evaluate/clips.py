@@ -18,6 +18,7 @@ from torch import Tensor
 from longtake.diffusion import film
 from longtake.diffusion.sample import DenoiseAt, predictor
 from longtake.errors import RequestError
+from longtake.film.framing import way_of
 from longtake.film.layout import MARGIN, Layout, lay_out, plain
 from longtake.film.rig import rigs, turns_aside
 from longtake.film.takes import Judge, choose, seed_of
@@ -30,7 +31,6 @@ from longtake.train.data import shrink
 from longtake.world.atlas import Atlas
 from longtake.world.captions import LANGUAGES, full_caption
 from longtake.world.choreography import choreograph
-from longtake.world.motion import TRAVELS
 from longtake.world.sampler import PRESETS, codes
 from longtake.world.scene import Scene, Tracks
 from longtake.world.stage import Stage
@@ -157,10 +157,9 @@ class Setting:
         judge = Judge(self.models)
         choice = choose(take, lambda made: judge(still, layout.at_rest(made)), self.plan.takes)
         wide = self.decoded(result_of(choice))[0]  # 3 t H W
-        way = scene.actors[0].direction if scene.actors[0].action in TRAVELS else ""
         shot = Shot(id="s", duration=self.plan.seconds, camera=camera)
         fps = self.models.config.fps
-        (rig,) = rigs([shot], [None], [wide.shape[1]], [layout.margin], [way], fps)
+        (rig,) = rigs([shot], [None], [wide.shape[1]], [layout.margin], [way_of(scene)], fps)
         views = [rig(wide[:, moment], moment) for moment in range(wide.shape[1])]
         return torch.stack(views, 1)[None]
 

@@ -73,7 +73,7 @@ def framed(script: Script, plans: Sequence[ShotPlan], request: Request, models: 
         [plan.past for plan in plans],
         [plan.latents * config.vae.group for plan in plans],
         [layout.margin for layout in layouts],
-        [_way(scene) for scene in scenes],
+        [way_of(scene) for scene in scenes],
         config.fps,
     )
     return Framing(layouts, cameras, scenes)
@@ -85,7 +85,7 @@ def _first_of_take(plans: Sequence[ShotPlan], index: int) -> int:
     return index
 
 
-def _way(scene: Scene) -> str:
+def way_of(scene: Scene) -> str:
     """The side to which the lead goes, if to one."""
     lead = scene.actors[0]
     return lead.direction if lead.action in TRAVELS and lead.direction in ("left", "right") else ""
